@@ -1,7 +1,8 @@
 """Where the command line writes: one rich console for results, one for everything else.
 
-rich takes a tenth of a second to import, so both consoles are made on first use. Results go to standard output, where
-they can be piped; progress, notes and errors go to standard error. rich itself honours NO_COLOR and FORCE_COLOR.
+rich takes a tenth of a second to import, so both consoles are made on first use. Results go to standard
+output, where they can be piped; progress, notes and errors go to standard error. rich itself honours NO_COLOR
+and FORCE_COLOR.
 """
 
 import os

@@ -1,7 +1,7 @@
 """How a failure looks and which exit code it gets: one line that explains, one line with the next command.
 
-An exception that carries an integer `exit_code` explains itself. So do click's own, an interrupt, and a disk that is
-full or closed to us. Everything else is a bug of ours and keeps its traceback.
+An exception that carries an integer `exit_code` explains itself. So do click's own, an interrupt, and a disk
+that is full or closed to us. Everything else is a bug of ours and keeps its traceback.
 """
 
 import errno
@@ -70,7 +70,7 @@ def _explain_click(error: click.ClickException) -> None:
 
 
 def _explain(message: str, hint: str | None = None) -> None:
-    """Print `error: …` for every line of the message (indented lines go with the one above), then the hint."""
+    """Print `error: …` for every line of the message (an indented one belongs to the last), then the hint."""
     color = False if os.environ.get("NO_COLOR") else None  # None: colours on a terminal only
     for line in message.splitlines():
         prefix = "" if line.startswith(" ") else click.style("error: ", fg="red", bold=True)

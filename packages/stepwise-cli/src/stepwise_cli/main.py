@@ -1,7 +1,7 @@
 """The entrance of the `stepwise` command: the table of commands, and how every failure ends.
 
-No command module is imported until its command runs: `stepwise --help` must answer at once, and importing torch takes
-seconds.
+No command module is imported until its command runs: `stepwise --help` must answer at once, and importing
+torch takes seconds.
 """
 
 import sys
@@ -39,8 +39,8 @@ def load_command(name: str) -> click.Command:
 class LazyGroup(click.Group):
     """A group that imports only the command that is invoked.
 
-    Help, completion of names and did-you-mean see placeholders that carry the table's line; `resolve_command`, the
-    step before a command runs or completes its options, swaps in the real one.
+    Help, completion of names and did-you-mean see placeholders that carry the table's line; `resolve_command`,
+    the step before a command runs or completes its options, swaps in the real one.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -59,8 +59,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     commands={name: click.Command(name, help=summary) for name, (_, summary) in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 configuration, 6 data, 7 diverged (NaN), 130 interrupted. "
-    "STEPWISE_DEBUG=1 adds the traceback to an error.",
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 configuration, 6 data, 7 diverged (NaN), "
+    "130 interrupted. STEPWISE_DEBUG=1 adds the traceback to an error.",
 )
 @click.version_option(__version__, prog_name="stepwise", message="%(prog)s %(version)s")
 def stepwise() -> None:
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         result = stepwise.main(arguments, prog_name="stepwise", standalone_mode=False)
-        sys.stdout.flush()  # here, because a closed pipe that shows up at interpreter exit cannot be kept quiet
+        sys.stdout.flush()  # here, since a pipe found closed at interpreter exit cannot be kept quiet
     except Exception as error:
         return exit_code_for(error)
     except KeyboardInterrupt as interrupt:
