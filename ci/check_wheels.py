@@ -1,8 +1,8 @@
-"""Build the wheels, install them into a clean environment, and run the packages' tests against what was installed.
+"""Build the wheels, install them into a clean environment, and run the packages' tests against them there.
 
 The clean environment holds the four wheels and nothing else. Third-party packages are lent to it from the
-project's environment by a path entry, so that torch is neither downloaded nor copied a second time. Path entries
-of a path entry are not followed: the editable installations, which are such entries, stay invisible
+project's environment by a path entry, so that torch is neither downloaded nor copied a second time. Python
+does not follow path entries inside a path entry: the editable installations, which are such, stay invisible
 (`installed_check.py` asserts it).
 
 usage: python ci/check_wheels.py [--slow] [pytest arguments…]
@@ -38,7 +38,7 @@ def missing_from_wheel(wheel: Path) -> list[str]:
 
 
 def make_clean_environment(folder: Path, wheels: list[Path]) -> Path:
-    """Create an environment with only our wheels, lend it the third-party packages, and return its interpreter."""
+    """Create an environment of our wheels, lend it the third-party packages, and return its interpreter."""
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     pip_install = [

@@ -15,7 +15,7 @@ DISTRIBUTIONS = ("stepwise-core", "stepwise-track", "stepwise-server", "stepwise
 
 
 def foreign_modules(prefix: Path) -> list[str]:
-    """Return a complaint for each of our modules that does not come from the clean environment at `prefix`."""
+    """Return a complaint for each of our modules that is not imported from below `prefix`."""
     complaints = []
     for name in DISTRIBUTIONS:
         file = importlib.import_module(name.replace("-", "_")).__file__
@@ -25,7 +25,7 @@ def foreign_modules(prefix: Path) -> list[str]:
 
 
 def unmet_requirements(name: str) -> list[str]:
-    """Return a complaint for each declared dependency of a distribution that is missing or of a wrong version."""
+    """Return a complaint for each dependency of a distribution that is missing or of a wrong version."""
     complaints = []
     for line in distribution(name).requires or []:
         requirement = Requirement(line)

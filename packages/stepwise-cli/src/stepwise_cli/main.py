@@ -39,8 +39,8 @@ def load_command(name: str) -> click.Command:
 class LazyGroup(click.Group):
     """A group that imports only the command that is invoked.
 
-    Help, completion of names and did-you-mean see placeholders that carry the table's line; `resolve_command`,
-    the step before a command runs or completes its options, swaps in the real one.
+    Help, completion of names and did-you-mean see placeholders that carry the table's line. The step before a
+    command runs or completes its options, `resolve_command`, swaps in the real one.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
