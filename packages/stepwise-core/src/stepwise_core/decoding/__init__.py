@@ -1,0 +1,1 @@
+"""Decoding: the next-token scorer, greedy and beam search, and text-to-text translation on top of them."""

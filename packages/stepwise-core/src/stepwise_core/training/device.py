@@ -1,0 +1,50 @@
+"""Where to compute, and how to make it repeatable."""
+
+import os
+
+import torch
+
+from stepwise_core.config import TrainingConfig
+from stepwise_core.errors import ConfigError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; `auto` takes the first GPU, else the CPU.
+
+    Raises:
+        ConfigError: if this machine does not have it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
+        device.type == "mps" and not torch.backends.mps.is_available()
+    )
+    if missing:
+        raise ConfigError(
+            f"training.device = {name!r}: this machine has no such device",
+            hint="use --set training.device=cpu",
+        )
+    return device
+
+
+def prepare_torch(config: TrainingConfig) -> torch.device:
+    """Set threads and deterministic algorithms for this process, and return the device.
+
+    Raises:
+        ConfigError: if this machine does not have the device.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with this
+    device = choose_device(config.device)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, finds no bug here
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device for people, e.g. `NVIDIA H100 PCIe` or `cpu (2 threads)`."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.get_num_threads()} threads)"

@@ -1,0 +1,47 @@
+"""Ctrl-C and SIGTERM: the first asks training to save and stop, a second leaves at once."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """Whether somebody asked to stop.
+
+    Attributes:
+        signal_name: which signal asked, or None.
+    """
+
+    signal_name: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal_name is not None
+
+
+@contextmanager
+def catch_stop_signals() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request that training looks at between batches.
+
+    Only the main thread can catch signals; in other threads the request never comes.
+    """
+    request = StopRequest()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if request:
+            os._exit(130)
+        request.signal_name = signal.Signals(number).name
+        print("\nstopping: saving a checkpoint; press Ctrl-C again to leave at once", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
