@@ -1,0 +1,6 @@
+"""Lets the house tests import the scripts of ci/ that they check."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
