@@ -202,7 +202,7 @@ def check_vocabulary(tokenizers: "TokenizerPair", source: str, target: str, chec
     ):
         if have != want:
             raise CheckpointError(
-                f"vocabulary mismatch: the {side} tokenizer has fingerprint {have}, {checkpoint} was trained with {want}",
+                f"vocabulary mismatch: {side} tokenizer {have}, but {checkpoint} was trained with {want}",
                 hint="put the run's own tokenizer/ folder back, or train a new run",
             )
 

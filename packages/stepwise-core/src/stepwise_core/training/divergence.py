@@ -76,7 +76,7 @@ def describe(values: Tensor) -> dict[str, Any]:
 
 @torch.no_grad()
 def _activations(model: Transformer, batch: Batch, device: torch.device) -> dict[str, dict[str, Any]]:
-    """Describe the output of every module for a batch, in the order in which they ran: the first bad one is the cause."""
+    """Describe the output of every module, in the order in which they ran: the first bad one is the cause."""
     seen: dict[str, dict[str, Any]] = {}
 
     def watch(name: str, module: nn.Module) -> Any:

@@ -20,8 +20,9 @@ def learning_rate_at(step: int, config: TrainingConfig, *, d_model: int, total_s
     """
     warmup = config.warmup_steps
     if config.schedule == "noam":
-        factor = config.learning_rate * d_model**-0.5
-        return factor * min(step**-0.5, step * warmup**-1.5)
+        return (
+            config.learning_rate / math.sqrt(d_model) * min(1 / math.sqrt(step), step / float(warmup) ** 1.5)
+        )
     if step < warmup:
         return config.learning_rate * step / warmup
     return config.learning_rate * _after_warmup(step, config, total_steps)

@@ -91,7 +91,7 @@ def resume_session(config: Config, folder: RunFolder, checkpoint: str = "latest"
     dataset = load_dataset(config.data)
     if dataset.version != loaded.identity.data_version:
         raise DataError(
-            f"the data changed: {path} was trained on version {loaded.identity.data_version}, now it is {dataset.version}",
+            f"the data changed: version {loaded.identity.data_version} at {path}, now {dataset.version}",
             hint="put the old data back, or train a new run",
         )
     session = _assemble(config, folder, dataset, tokenizers)

@@ -73,7 +73,7 @@ def accumulate_gradients(
 
 
 def clip_gradients(model: nn.Module, limit: float | None) -> float:
-    """Scale all gradients so that their global L2 norm is at most `limit`; return the norm before (Pascanu et al., 2013)."""
+    """Scale all gradients to a global L2 norm of at most `limit` (Pascanu et al., 2013); return the norm before."""
     if limit is not None:
         return float(nn.utils.clip_grad_norm_(model.parameters(), limit))
     return float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
