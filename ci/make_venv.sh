@@ -32,8 +32,10 @@ packages=(-e packages/stepwise-core -e packages/stepwise-track -e packages/stepw
 
 # The build tools come first and the packages build with them: without build isolation even those are pinned.
 "${pip[@]}" --quiet "$@" "${build_tools[@]}"
-echo "installing torch: the one large download, with pip's own progress"
-"${pip[@]}" "$@" torch numpy
+if ! "$venv/bin/python" -c 'from importlib.metadata import version; version("torch")' 2>/dev/null; then
+  echo "installing torch: the one large download, with pip's own progress"
+  "${pip[@]}" "$@" torch
+fi
 echo "installing the four packages and the tools"
 "${pip[@]}" --quiet --no-build-isolation "$@" "${packages[@]}" "${tools[@]}"
 touch "$stamp"

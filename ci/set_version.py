@@ -5,7 +5,6 @@ usage: python ci/set_version.py NEW [--dry-run]
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
@@ -48,4 +47,4 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

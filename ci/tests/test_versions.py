@@ -48,21 +48,29 @@ def needed() -> set[str]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         groups = tomllib.load(file)["dependency-groups"]
     lines = [line for group in groups.values() for line in group]
-    queue = lines + [line for name in PACKAGES for line in project(name)["dependencies"]]
+    queue = [Requirement(line) for line in lines]
+    queue += [Requirement(line) for name in PACKAGES for line in project(name)["dependencies"]]
     found: set[str] = set()
+    seen: set[str] = set()
     while queue:
-        requirement = Requirement(queue.pop())
+        requirement = queue.pop()
         name = canonical(requirement.name)
-        if name in found or name.startswith("stepwise-"):
+        if name.startswith("stepwise-") or str(requirement) in seen:
             continue
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
+        seen.add(str(requirement))
         found.add(name)
         try:
-            queue += distribution(name).requires or []
+            further = [Requirement(line) for line in distribution(name).requires or []]
         except PackageNotFoundError:
             continue  # the comparison with the pins will name it
+        queue += [each for each in further if applies(each, requirement.extras)]
     return found
+
+
+def applies(requirement: Requirement, extras: set[str]) -> bool:
+    """Tell whether a requirement counts on this machine, for a package asked for with these extras."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in {"", *extras})
 
 
 def test_constraints_pin_exactly_what_is_installed() -> None:
