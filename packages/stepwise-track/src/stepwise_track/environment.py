@@ -1,0 +1,122 @@
+"""What a run ran on: code, packages, machine. Enough to repeat it, collected without slowing it."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import psutil
+from loguru import logger as log
+
+from stepwise_track import limits
+
+
+def collect_environment(*, with_code: bool = True) -> dict[str, Any]:
+    """Describe code, packages and machine.
+
+    torch is asked about GPUs only if the program has imported it already.
+
+    Args:
+        with_code: whether to ask git about commit, branch and changes.
+
+    Returns:
+        Plain values under `git` (None outside a repository), `command`, `python`, `platform`, `packages`
+        (version by name), `cpu`, `memory_bytes`, `gpu` (None without torch).
+    """
+    return {
+        "git": describe_git(Path.cwd()) if with_code else None,
+        "command": {"arguments": sys.argv, "entry_point": _entry_point(), "directory": os.getcwd()},
+        "python": {"version": platform.python_version(), "executable": sys.executable},
+        "platform": {"system": platform.platform(), "machine": platform.machine(), "host": platform.node()},
+        "packages": _packages(),
+        "cpu": {"name": _cpu_name(), "cores": psutil.cpu_count(logical=False), "threads": psutil.cpu_count()},
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpu": _describe_gpu(),
+    }
+
+
+def write_environment(path: Path, with_code: bool) -> None:
+    """Write `collect_environment` to a JSON file, whole or not at all; a failure is a warning in the log."""
+    part = path.with_suffix(".part")
+    try:
+        text = json.dumps(collect_environment(with_code=with_code), indent=2, ensure_ascii=False)
+        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        log.warning("cannot describe the environment in {}: {}", path, error)
+
+
+def describe_git(directory: Path) -> dict[str, Any] | None:
+    """Return commit, branch and uncommitted changes of the repository around a folder; None if there is none.
+
+    The diff covers tracked files and is cut at `limits.DIFF_BYTES`. No remote is recorded: its URL may hold a
+    token.
+    """
+    commit = _git(directory, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    status = _git(directory, "status", "--porcelain") or ""
+    diff = (_git(directory, "diff", "HEAD") or "").encode("utf-8", "surrogateescape")
+    return {
+        "commit": commit.strip(),
+        "branch": (_git(directory, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+        "dirty": bool(status),
+        "status": status.splitlines()[:1000],
+        "diff": diff[: limits.DIFF_BYTES].decode("utf-8", "replace"),
+        "diff_cut": len(diff) > limits.DIFF_BYTES,
+    }
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    """Return what a git command prints, or None if it fails, hangs, or there is no git."""
+    command = ["git", "--no-optional-locks", "-C", str(directory), *arguments]
+    try:
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=limits.GIT_TIMEOUT_S,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.decode("utf-8", "surrogateescape")
+
+
+def _entry_point() -> str:
+    """Return how to start this program again: `-m package.module`, or the script's path."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return f"-m {spec.name.removesuffix('.__main__')}" if spec else sys.argv[0]
+
+
+def _packages() -> dict[str, str]:
+    found = {item.metadata["Name"]: item.version for item in distributions() if item.metadata["Name"]}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _cpu_name() -> str:
+    """Return the processor's name; Linux keeps it in /proc, other systems know it themselves."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _describe_gpu() -> dict[str, Any] | None:
+    """Ask an already imported torch for its CUDA version and devices."""
+    torch: Any = sys.modules.get("torch")
+    try:
+        devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+        return {
+            "torch": str(torch.__version__),
+            "cuda": torch.version.cuda,
+            "devices": [{"name": device.name, "memory_bytes": device.total_memory} for device in devices],
+        }
+    except AttributeError:  # no torch, or another thread is still importing it
+        return None

@@ -1,0 +1,202 @@
+"""The part of the logger for everything that is not a number: texts, tables, pictures, files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stepwise_track import limits
+from stepwise_track.errors import TrackError
+from stepwise_track.events import Artifact, Checkpoint, Histogram, Picture, Table, Text
+from stepwise_track.files import as_array, optimizer_path, reference_files, save_checkpoint, save_picture
+from stepwise_track.session import RunSession
+from stepwise_track.values import as_number, as_plain, as_step
+
+
+class RichLogger:
+    """Logs texts, tables, pictures, histograms, checkpoints and artifacts to a session.
+
+    Files are referenced by path and SHA-256; one from outside the run folder is copied in.
+    """
+
+    def __init__(self, session: RunSession) -> None:
+        self._session = session
+        self.run_dir = session.run_dir
+        self.name = session.run_dir.name
+
+    def log_text(self, name: str, text: str, step: int | None = None) -> None:
+        """Log words, such as a note or an example."""
+        self._session.append(Text(name, text, _optional_step(step)))
+
+    def log_text_generation(
+        self,
+        prompt: str,
+        generated_text: str,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Log a text that the model produced, with its prompt and the sampling settings."""
+        settings = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        info = {"prompt": prompt} | {
+            key: as_plain(item) for key, item in settings.items() if item is not None
+        }
+        self._session.append(Text("text_generation", generated_text, _optional_step(step), info))
+
+    def log_table(
+        self,
+        name: str,
+        rows: Any,
+        columns: Sequence[str] | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Log a table.
+
+        Args:
+            name: its name.
+            rows: a list of mappings, a list of lists (with `columns`), or a pandas DataFrame.
+            columns: names of the columns; by default those of the rows, in order of appearance.
+            step: training step.
+
+        Raises:
+            TrackError: if a row has another number of cells than there are columns.
+        """
+        if hasattr(rows, "to_dict"):  # a DataFrame
+            rows, columns = rows.to_dict("records"), columns or list(rows.columns)
+        mappings = [row for row in rows if isinstance(row, Mapping)]
+        if columns is None:
+            columns = list(dict.fromkeys(key for row in mappings for key in row))
+        cells = tuple(
+            tuple(as_plain([row.get(key) for key in columns] if isinstance(row, Mapping) else row))
+            for row in rows
+        )
+        if odd := next((row for row in cells if len(row) != len(columns)), None):
+            raise TrackError(
+                f"table {name!r} has {len(columns)} columns, but a row of {len(odd)} cells",
+                hint="give `columns`, and one cell for each in every row",
+            )
+        self._session.append(Table(name, tuple(map(str, columns)), cells, _optional_step(step)))
+
+    def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
+        """Log a matplotlib or plotly figure, or the path of one that is saved already.
+
+        Raises:
+            TrackError: if it is none of these.
+        """
+        with self._session.surviving_full_disk():
+            file = save_picture(self.run_dir, name, figure, _optional_step(step))
+            self._session.append(Picture(name, file, "figure", _optional_step(step)))
+
+    def log_image(self, name: str, image: Any, step: int | None = None) -> None:
+        """Log a picture.
+
+        Args:
+            name: what it shows.
+            image: a path, a Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4]; uint8, or float in 0…1.
+            step: training step.
+
+        Raises:
+            TrackError: if it is none of these.
+        """
+        with self._session.surviving_full_disk():
+            file = save_picture(self.run_dir, name, image, _optional_step(step))
+            self._session.append(Picture(name, file, "image", _optional_step(step)))
+
+    def log_histogram(self, name: str, values: Any, step: int | None = None) -> None:
+        """Log the distribution of an array of any shape, as counts in `limits.HISTOGRAM_BINS` bins."""
+        import numpy as np
+
+        array = as_array(values).astype(np.float64).ravel()
+        finite = array[np.isfinite(array)]
+        counts, edges = np.histogram(finite, bins=limits.HISTOGRAM_BINS)
+        self._session.append(
+            Histogram(
+                name,
+                edges=tuple(edges.tolist()),
+                counts=tuple(counts.tolist()),
+                not_finite=array.size - finite.size,
+                step=_optional_step(step),
+            )
+        )
+
+    def log_artifact(
+        self, name: str, path: Path | str, metadata: Mapping[str, Any] | None = None, step: int | None = None
+    ) -> None:
+        """Log a file, or a folder of files, that the run leaves behind.
+
+        Raises:
+            TrackError: if there is nothing at `path`.
+        """
+        with self._session.surviving_full_disk():
+            files = reference_files(self.run_dir, path)
+            plain = None if metadata is None else as_plain(metadata)
+            self._session.append(Artifact(name, files, "artifact", _optional_step(step), plain))
+
+    def log_model(
+        self,
+        name: str,
+        path: Path | str,
+        framework: str = "pytorch",
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log weights that are to be registered as a model: a file or a folder.
+
+        Raises:
+            TrackError: if there is nothing at `path`.
+        """
+        with self._session.surviving_full_disk():
+            files = reference_files(self.run_dir, path)
+            plain = {"framework": framework, "tags": list(tags)} | as_plain(metadata or {})
+            self._session.append(Artifact(name, files, "model", metadata=plain))
+
+    def log_checkpoint(
+        self,
+        model: Any,
+        optimizer: Any,
+        epoch: Any,
+        step: int,
+        loss: Any,
+        filepath: Path | str,
+        is_best: bool = False,
+        additional_metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log a checkpoint, and save it first if a model is given.
+
+        Args:
+            model: a torch module, saved as safetensors (see `files.save_checkpoint`); None if `filepath` is
+                written.
+            optimizer: its optimiser, saved beside the model; or None.
+            epoch: epoch, or None.
+            step: optimiser steps done.
+            loss: loss at this step, or None.
+            filepath: a file, or a folder of files; relative to the current directory. A file that
+                `log_checkpoint` did not write is recorded as it is, never overwritten.
+            is_best: whether it is the best so far.
+            additional_metadata: kept with it.
+
+        Raises:
+            TrackError: if there is nothing at `filepath` and no model is given, or safetensors is missing.
+        """
+        step = as_step("step", step)
+        path = Path(filepath)
+        with self._session.surviving_full_disk():
+            if model is not None:
+                save_checkpoint(model, optimizer, path)
+            files = reference_files(self.run_dir, path)
+            if optimizer is not None and optimizer_path(path).exists():
+                files += reference_files(self.run_dir, optimizer_path(path))
+            self._session.append(
+                Checkpoint(
+                    files,
+                    step,
+                    epoch=None if epoch is None else as_number("epoch", epoch),
+                    loss=None if loss is None else as_number("loss", loss),
+                    is_best=bool(is_best),
+                    metadata=None if additional_metadata is None else as_plain(additional_metadata),
+                )
+            )
+
+
+def _optional_step(step: object) -> int | None:
+    return None if step is None else as_step("step", step)
