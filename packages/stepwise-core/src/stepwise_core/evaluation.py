@@ -1,7 +1,6 @@
 """Scores of a trained model on a split: what it predicts given the truth, and what it writes by itself."""
 
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -149,23 +148,18 @@ def evaluate(
     scores, signatures = score_outputs(outputs, [example.target for example in examples], run.tokenizers)
     scores |= {
         "loss": measured.loss,
-        "perplexity": math.exp(min(measured.loss, 700.0)),
+        "perplexity": measured.perplexity,
         "num_examples": len(examples),
         "dataset_num_eval": len(everything),
         "duration_seconds": time.perf_counter() - started,
         "model_size_bytes": sum(p.numel() * p.element_size() for p in run.model.parameters()),
     }
-    search = (
-        "greedy"
-        if config.beam_size == 1
-        else f"beam {config.beam_size}, length penalty {config.length_penalty}"
-    )
     return Evaluation(
         run=run.folder.name,
         checkpoint=run.checkpoint.name,
         split=split,
         data_version=dataset.version,
-        decoding=search,
+        decoding=describe_decoding(config),
         scores=scores,
         signatures=signatures,
         examples=tuple(
@@ -173,3 +167,10 @@ def evaluate(
             for example, output in zip(examples, outputs, strict=True)
         ),
     )
+
+
+def describe_decoding(config: EvaluationConfig) -> str:
+    """Say in words how outputs are searched."""
+    if config.beam_size == 1:
+        return "greedy"
+    return f"beam {config.beam_size}, length penalty {config.length_penalty}"

@@ -5,6 +5,7 @@ from stepwise_core.config.resolve import (
     ResolvedConfig,
     all_keys,
     config_from_dict,
+    find_config,
     load_config,
     shipped_configs,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "TrainingConfig",
     "all_keys",
     "config_from_dict",
+    "find_config",
     "load_config",
     "shipped_configs",
 ]

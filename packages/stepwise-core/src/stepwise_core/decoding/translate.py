@@ -60,7 +60,9 @@ def translate(
     Raises:
         DataError: if a text is empty or longer than model.max_length.
     """
-    encoded = [_encode(tokenizers, text, index, model.config.max_length) for index, text in enumerate(texts)]
+    encoded = [
+        encode_source(tokenizers, text, index, model.config.max_length) for index, text in enumerate(texts)
+    ]
     by_length = sorted(range(len(texts)), key=lambda index: -len(encoded[index]))
     results: dict[int, Translation] = {}
     was_training = model.training
@@ -81,7 +83,12 @@ def translate(
     return [results[index] for index in range(len(texts))]
 
 
-def _encode(tokenizers: TokenizerPair, text: str, index: int, limit: int) -> list[int]:
+def encode_source(tokenizers: TokenizerPair, text: str, index: int, limit: int) -> list[int]:
+    """Return a source text's ids with the end mark.
+
+    Raises:
+        DataError: if text number `index` (from 0) is empty or longer than `limit` tokens.
+    """
     ids = [*tokenizers.source.encode(text), EOS]
     if len(ids) == 1:
         raise DataError(f"text {index + 1} is empty")

@@ -159,10 +159,18 @@ class CheckpointStore:
                 shutil.rmtree(path)
 
 
+def read_state(path: Path) -> TrainingState | None:
+    """Return where training stood at a checkpoint, without its weights; None if it cannot be read."""
+    try:
+        return TrainingState.from_dict(json.loads((path / STATE).read_text(encoding="utf-8"))["state"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def _validation_loss(path: Path) -> float | None:
     """Return the validation loss measured at exactly this checkpoint, or None if it is of another step."""
-    state = TrainingState.from_dict(json.loads((path / STATE).read_text(encoding="utf-8"))["state"])
-    return state.last_validation_loss if state.validated_at == state.step else None
+    state = read_state(path)
+    return state.last_validation_loss if state and state.validated_at == state.step else None
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -16,10 +16,10 @@ from stepwise_core.training.divergence import save_divergence
 from stepwise_core.training.interrupts import StopRequest
 from stepwise_core.training.meters import (
     gradient_norms_by_block,
-    histograms,
     memory_in_use,
     model_flops,
     peak_flops,
+    weights_and_gradients,
 )
 from stepwise_core.training.reports import (
     CheckpointReport,
@@ -116,7 +116,7 @@ class Trainer:
             if detailed and self.config.logging.log_gradient_norms
             else {}
         )
-        drawn = histograms(session.model) if self._histograms_due(step) else {}
+        drawn = weights_and_gradients(session.model) if self._histograms_due(step) else {}
         norm = clip_gradients(session.model, training.gradient_clipping)
         if not (math.isfinite(gradients.loss) and math.isfinite(norm)):
             self._diverged(batches, step, gradients.loss, learning_rate, norm)
@@ -170,7 +170,7 @@ class Trainer:
             step=state.step,
             epoch=state.epoch + 1,
             loss=measured.loss,
-            perplexity=math.exp(min(measured.loss, 700.0)),  # exp overflows beyond
+            perplexity=measured.perplexity,
             token_accuracy=measured.token_accuracy,
             improved=improved,
             samples=[Sample(e.source, e.target, t.output) for e, t in zip(examples, outputs, strict=True)],

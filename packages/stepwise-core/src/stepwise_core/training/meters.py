@@ -3,9 +3,8 @@
 import numpy as np
 import psutil
 import torch
+from numpy.typing import NDArray
 from torch import nn
-
-from stepwise_core.training.reports import Histogram
 
 # Peak dense bfloat16 FLOP/s of devices whose data sheet we know. Of others no utilisation is reported: a
 # wrong peak makes a figure that looks like knowledge.
@@ -48,19 +47,18 @@ def block_of(parameter_name: str) -> str:
     return ".".join(parts[:3]) if len(parts) > 2 and parts[1] == "layers" else parts[0]
 
 
-def histograms(model: nn.Module, bins: int = 64) -> dict[str, Histogram]:
-    """Return histograms of all weights and gradients, named `weights/…` and `gradients/…`."""
-    result = {}
+def weights_and_gradients(model: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """Return copies of all weights and gradients, named `weights/…` and `gradients/…`, to make histograms of."""
+    values = {}
     for name, parameter in model.named_parameters():
-        result[f"weights/{name}"] = _histogram(parameter.detach(), bins)
+        values[f"weights/{name}"] = _copy(parameter)
         if parameter.grad is not None:
-            result[f"gradients/{name}"] = _histogram(parameter.grad, bins)
-    return result
+            values[f"gradients/{name}"] = _copy(parameter.grad)
+    return values
 
 
-def _histogram(values: torch.Tensor, bins: int) -> Histogram:
-    counts, edges = np.histogram(values.float().cpu().numpy(), bins=bins)
-    return Histogram(counts, edges)
+def _copy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return np.array(tensor.detach().float().cpu())
 
 
 def memory_in_use(device: torch.device) -> dict[str, int]:

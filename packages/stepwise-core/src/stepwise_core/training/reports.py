@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,6 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """Counts per bin: `edges` has one element more than `counts`."""
-
-    counts: np.ndarray
-    edges: np.ndarray
-
-
-@dataclass(frozen=True)
 class StepReport:
     """One optimiser step.
 
@@ -60,7 +53,7 @@ class StepReport:
         detailed: whether this step is due for logging; the fields below are only then filled.
         gradient_norms: L2 norm per block.
         memory: figures in bytes: process, and GPU where there is one.
-        histograms: weights and gradients by parameter name, where they are due.
+        histograms: values of weights and gradients by name, where their histograms are due.
         model_flops_utilisation: part of the device's peak, where the peak is known.
     """
 
@@ -75,7 +68,7 @@ class StepReport:
     detailed: bool = False
     gradient_norms: dict[str, float] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
-    histograms: dict[str, Histogram] = field(default_factory=dict)
+    histograms: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     model_flops_utilisation: float | None = None
 
     @property

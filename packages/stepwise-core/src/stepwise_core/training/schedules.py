@@ -21,7 +21,9 @@ def learning_rate_at(step: int, config: TrainingConfig, *, d_model: int, total_s
     warmup = config.warmup_steps
     if config.schedule == "noam":
         return (
-            config.learning_rate / math.sqrt(d_model) * min(1 / math.sqrt(step), step / float(warmup) ** 1.5)
+            config.learning_rate
+            / math.sqrt(d_model)
+            * min(1 / math.sqrt(step), step / (warmup * math.sqrt(warmup)))
         )
     if step < warmup:
         return config.learning_rate * step / warmup

@@ -1,5 +1,6 @@
 """Loss, perplexity and teacher-forced accuracy on a split, without touching the training."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,11 @@ class SplitLoss:
     loss: float
     token_accuracy: float
     target_tokens: int
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss): among how many equally likely tokens the model chooses; infinite where exp overflows."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
 @torch.no_grad()

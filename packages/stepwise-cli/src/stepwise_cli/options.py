@@ -1,0 +1,55 @@
+"""Options and arguments that several commands share, so that they have one name and one meaning."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def runs_dir_option(command: Command) -> Command:
+    """Add --runs-dir: the folder of all runs."""
+    return click.option(
+        "--runs-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("runs"),
+        envvar="STEPWISE_RUNS_DIR",
+        show_default=True,
+        show_envvar=True,
+        help="Folder of all runs.",
+    )(command)
+
+
+def config_options(command: Command) -> Command:
+    """Add the CONFIG argument, its old form --config, and --set."""
+    command = click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change any setting; may be repeated."
+    )(command)
+    command = click.option("-c", "--config", "config_option", metavar="CONFIG", help="The same as CONFIG.")(
+        command
+    )
+    return click.argument("config", required=False)(command)
+
+
+def chosen_config(argument: str | None, option: str | None, default: str = "dates") -> str:
+    """Return the configuration that was named, by argument or by --config.
+
+    Raises:
+        click.UsageError: if both name one.
+    """
+    if argument and option:
+        raise click.UsageError(f"two configurations: {argument} and --config {option}")
+    return argument or option or default
+
+
+def find_run(runs_dir: Path, run: str | None) -> Path:
+    """Return the folder of the run that a name, a unique prefix, a path or `latest` (None) means.
+
+    Raises:
+        TrackError: if there is none.
+    """
+    from stepwise_track.reader import resolve_run
+
+    return resolve_run(runs_dir, run or "latest")

@@ -1,0 +1,85 @@
+"""The end of a training: scores on held-out data, pictures, and one table that says it all."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from stepwise_cli.console import console
+from stepwise_cli.progress import counting
+from stepwise_core.data.dataset import Dataset
+from stepwise_core.evaluation import Evaluation
+from stepwise_core.runs import RunFolder
+from stepwise_track import ExperimentLogger, log_metrics_to_clearml
+
+if TYPE_CHECKING:
+    from stepwise_core.runs import LoadedRun
+
+SCORES_SHOWN = ("exact_match", "token_accuracy", "token_recall", "bleu", "chrf", "perplexity", "num_examples")
+
+
+def conclude(folder: RunFolder, dataset: Dataset, logger: ExperimentLogger) -> None:
+    """Score the test split, draw curves and attention, record everything, print the final table."""
+    from stepwise_core.evaluation import evaluate
+    from stepwise_core.runs import load_run
+
+    run = load_run(folder.path)
+    with counting("scoring held-out examples", len(dataset.test)) as advance:
+        evaluation = evaluate(run, dataset, on_progress=advance)
+    evaluation.save(folder.evaluation_file)
+    log_metrics_to_clearml(logger, evaluation.scores)
+    logger.log_single_value("training_seconds", run.state.seconds)
+    pictures = draw_pictures(run, dataset)
+    if run.config.logging.log_artifacts:
+        logger.log_artifact("evaluation", folder.evaluation_file)
+        for picture in pictures:
+            logger.log_figure(picture.stem, picture, step=run.state.step)
+    show_outcome(folder, evaluation, run.state.seconds)
+
+
+def draw_pictures(run: "LoadedRun", dataset: Dataset) -> list[Path]:
+    """Draw training curves, the architecture, and where the model looks in one test sentence; return the PNG files."""
+    from stepwise_core.decoding.attention import attend_text
+    from stepwise_core.pictures.architecture import save_architecture
+    from stepwise_core.pictures.curves import save_training_curves
+    from stepwise_core.pictures.text_attention import save_text_attention
+    from stepwise_track.reader import read_series
+
+    folder = run.folder.pictures
+    series = read_series(run.folder.path)
+    curves = {name: [(step, value) for step, value, _ in points] for name, points in series.items()}
+    files = save_training_curves(curves, folder, run.folder.name)
+    files += save_architecture(run.model, folder, run.folder.name)
+    attention = attend_text(run.model, run.tokenizers, dataset.test[0].source)
+    files += save_text_attention(attention, folder / "attention")
+    return [file for file in files if file.suffix == ".png"]
+
+
+def show_outcome(folder: RunFolder, evaluation: Evaluation, seconds: float) -> None:
+    """Print scores, a few translations, and where to look."""
+    table = Table(
+        title=f"{evaluation.run}: {evaluation.split} split, {evaluation.decoding}", title_justify="left"
+    )
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    for name in SCORES_SHOWN:
+        table.add_row(name, _number(name, evaluation.scores[name]))
+    table.add_row("training time", f"{seconds:.0f} s")
+    console().print(table)
+    examples = Table("source", "output", "")
+    wrong = [example for example in evaluation.examples[6:] if not example.exact][:2]
+    for example in [*evaluation.examples[:6], *wrong]:
+        examples.add_row(example.source, example.output, "✓" if example.exact else f"✗ {example.reference}")
+    console().print(examples)
+    places = Table.grid(padding=(0, 2))
+    places.add_row("curves", str(folder.pictures / "training-curves.png"))
+    places.add_row("attention", str(folder.pictures / "attention"))
+    places.add_row("everything", str(folder.path))
+    places.add_row("try", f'stepwise translate --run {folder.name} "{evaluation.examples[0].source}"')
+    console().print(places)
+
+
+def _number(name: str, value: float) -> str:
+    if name in ("exact_match", "token_accuracy", "token_recall"):
+        return f"{value:.2%}"
+    return f"{value:,.0f}" if name == "num_examples" else f"{value:.3f}"

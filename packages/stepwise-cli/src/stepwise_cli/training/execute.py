@@ -1,0 +1,75 @@
+"""Train a run folder from where it stands to its end: lock, journal, display, signals, final pages."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from loguru import logger as log
+
+from stepwise_cli.console import error_console
+from stepwise_cli.training.conclude import conclude
+from stepwise_cli.training.journal import JournalListener
+from stepwise_cli.training.progress import ProgressDisplay
+from stepwise_core.config import Config
+from stepwise_core.runs import RunFolder
+from stepwise_core.training.interrupts import catch_stop_signals
+from stepwise_core.training.loop import Trainer
+from stepwise_core.training.session import Session
+from stepwise_track import ExperimentLogger
+
+
+def execute(
+    folder: RunFolder, config: Config, prepare: Callable[[], Session], *, evaluate: bool = True
+) -> None:
+    """Train until the plan is done, then score and draw.
+
+    Args:
+        folder: the run.
+        config: its configuration.
+        prepare: makes the session, new or resumed; called once the run is locked and its journal open.
+        evaluate: score the test split and draw pictures at the end.
+
+    Raises:
+        StepwiseError: if training cannot go on; what was written so far stays.
+    """
+    with folder.locked(), _log_file(folder.path / "run.log"), catch_stop_signals() as stop:
+        with error_console().status("preparing data"):
+            session = prepare()
+        with _open_logger(folder, config, session) as logger:
+            with ProgressDisplay() as display:
+                Trainer(session, [display, JournalListener(logger, config.logging, folder.path)], stop).run()
+            if evaluate:
+                conclude(folder, session.dataset, logger)
+
+
+def _open_logger(folder: RunFolder, config: Config, session: Session) -> ExperimentLogger:
+    settings = config.logging
+    begun = (folder.path / "journal").is_dir()
+    logger = ExperimentLogger(
+        settings.project_name,
+        folder.name,
+        config.model_dump(mode="json"),
+        settings.tags,
+        settings.notes,
+        settings.entity,
+        run_dir=folder.path,
+        model_type=config.model.type,
+        dataset=session.dataset.name,
+        resume_step=session.state.step if begun else None,
+        log_code=settings.log_code,
+    )
+    logger.log_hyperparameters({"dataset_version": session.dataset.version})
+    return logger
+
+
+class _log_file:
+    """Write what happens to run.log for as long as the run is trained."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        log.remove()  # people read the console; the file is for later
+        self._sink = log.add(self._path, format="{time:YYYY-MM-DDTHH:mm:ss.SSSZ} {level} {message}")
+
+    def __exit__(self, *_: object) -> None:
+        log.remove(self._sink)
