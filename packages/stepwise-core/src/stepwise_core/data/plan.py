@@ -4,7 +4,6 @@ The plan of an epoch is a function of the seed and the epoch alone. A resumed ru
 on at any batch, without drawing through those that came before.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -85,10 +84,17 @@ def fixed_batches(split: EncodedSplit, batch_size: int) -> list[BatchIndices]:
 
 
 def _length_order(source_lengths: NDArray[np.int64], target_lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the stable order by (target, source) length."""
-    return np.lexsort((source_lengths, target_lengths))
+    """Return the order that puts pairs with like source and like target lengths side by side; stable.
+
+    By the longer side first; within one length from "target much longer" to "source much longer", and for the next
+    length back again, so that neighbours are near in both lengths and a batch that spans two lengths pads little.
+    """
+    longer = np.maximum(source_lengths, target_lengths)
+    difference = source_lengths - target_lengths
+    return np.lexsort((np.where(longer % 2, difference, -difference), longer))
 
 
-def _pieces(order: Sequence[int] | NDArray[np.int64], size: int) -> list[BatchIndices]:
+def _pieces(order: NDArray[np.int64], size: int) -> list[BatchIndices]:
     """Cut an order into pieces of `size`; the last may be smaller."""
-    return [tuple(map(int, order[start : start + size])) for start in range(0, len(order), size)]
+    indices = order.tolist()
+    return [tuple(indices[start : start + size]) for start in range(0, len(indices), size)]

@@ -49,26 +49,27 @@ def load_toy(config: DataConfig) -> Dataset:
 
 
 def _draw(rng: Generator, task: str, toy: ToyConfig, n: int) -> list[str]:
-    """Draw n source texts, lengths uniform between the limits."""
-    if task == "addition":
-        left, right = _draw_numbers(rng, toy, n), _draw_numbers(rng, toy, n)
-        return [f"{a}+{b}" for a, b in zip(left, right, strict=True)]
-    lengths = rng.integers(toy.min_length, toy.max_length, size=n, endpoint=True)
-    symbols = rng.integers(0, toy.n_symbols, size=int(lengths.sum()))
-    letters = "".join(np.array(list(ALPHABET))[symbols])
-    ends = np.cumsum(lengths)
-    return [letters[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    """Draw n source texts."""
+    if task != "addition":
+        return _draw_strings(rng, ALPHABET[: toy.n_symbols], toy.min_length, toy.max_length, n)
+    left, right = _draw_numbers(rng, toy, n), _draw_numbers(rng, toy, n)
+    return [f"{a}+{b}" for a, b in zip(left, right, strict=True)]
 
 
 def _draw_numbers(rng: Generator, toy: ToyConfig, n: int) -> list[str]:
     """Draw n decimal numbers without leading zeros."""
-    lengths = rng.integers(toy.min_length, toy.max_length, size=n, endpoint=True)
-    first = rng.integers(1, 10, size=n)
-    rest = rng.integers(0, 10, size=(n, toy.max_length - 1))
-    return [
-        f"{digit}{''.join(map(str, row[: length - 1]))}"
-        for digit, row, length in zip(first, rest.tolist(), lengths, strict=True)
-    ]
+    first = _draw_strings(rng, "123456789", 1, 1, n)
+    rest = _draw_strings(rng, "0123456789", toy.min_length - 1, toy.max_length - 1, n)
+    return [a + b for a, b in zip(first, rest, strict=True)]
+
+
+def _draw_strings(rng: Generator, symbols: str, shortest: int, longest: int, n: int) -> list[str]:
+    """Draw n strings, their lengths uniform between the limits."""
+    lengths = rng.integers(shortest, longest, size=n, endpoint=True)
+    drawn = rng.integers(0, len(symbols), size=int(lengths.sum()))
+    text = "".join(np.array(list(symbols))[drawn])
+    ends = np.cumsum(lengths)
+    return [text[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
 def _n_possible(task: str, toy: ToyConfig) -> int:
