@@ -211,8 +211,9 @@ def sparkline(values: list[float]) -> str:
     means = [math.fsum(value / len(group) for value in group) if group else None for group in finite]
     low = min((mean for mean in means if mean is not None), default=0.0)
     high = max((mean for mean in means if mean is not None), default=0.0)
-    scale = (len(SPARKS) - 1) / (high - low) if high > low else 0.0
-    return "".join("·" if mean is None else SPARKS[round((mean - low) * scale)] for mean in means)
+    half = high / 2 - low / 2 or 1.0  # halves, because the difference of two huge numbers is infinite
+    heights = [None if mean is None else (mean / 2 - low / 2) / half for mean in means]
+    return "".join("·" if one is None else SPARKS[round(one * (len(SPARKS) - 1))] for one in heights)
 
 
 @runs.command("best")

@@ -47,7 +47,7 @@ def draw_pictures(run: "LoadedRun", dataset: Dataset) -> list[Path]:
 
     folder = run.folder.pictures
     series = read_series(run.folder.path)
-    curves = {name: [(step, value) for step, value, _ in points] for name, points in series.items()}
+    curves = {name: [(int(step), value) for step, value, _ in points] for name, points in series.items()}
     files = save_training_curves(curves, folder, run.folder.name)
     files += save_architecture(run.model, folder, run.folder.name)
     attention = attend_text(run.model, run.tokenizers, dataset.test[0].source)

@@ -39,10 +39,11 @@ class JournalListener:
         if not report.detailed:
             return
         settings = self._settings
-        metrics: dict[str, float] = {
-            f"gradient_norm/{block}": norm for block, norm in report.gradient_norms.items()
-        }
-        metrics |= {f"memory/{name}_bytes": size for name, size in report.memory.items()}
+        for block, norm in report.gradient_norms.items():
+            self._logger.log_custom_metric(f"gradient_norm/{block}", norm, report.step)
+        for name, size in report.memory.items():
+            self._logger.log_custom_metric(f"memory/{name}_bytes", size, report.step)
+        metrics: dict[str, float] = {}
         if settings.log_compute_time:
             metrics |= {"step_seconds": report.seconds, "tokens_per_second": report.tokens_per_second}
             metrics["padding_ratio"] = report.padding_ratio

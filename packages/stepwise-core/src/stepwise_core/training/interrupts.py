@@ -18,7 +18,9 @@ class StopRequest:
 
     signal_name: str | None = None
 
-    def __bool__(self) -> bool:
+    @property
+    def requested(self) -> bool:
+        """Whether to stop."""
         return self.signal_name is not None
 
 
@@ -31,7 +33,7 @@ def catch_stop_signals() -> Iterator[StopRequest]:
     request = StopRequest()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if request:
+        if request.requested:
             os._exit(130)
         request.signal_name = signal.Signals(number).name
         print("\nstopping: saving a checkpoint; press Ctrl-C again to leave at once", file=sys.stderr)

@@ -108,7 +108,7 @@ class Trainer:
         )
         session.optimizer.zero_grad(set_to_none=True)
         gradients = accumulate_gradients(
-            self.forward, batches, training, session.device, step, should_stop=lambda: bool(self.stop)
+            self.forward, batches, training, session.device, step, should_stop=lambda: self.stop.requested
         )
         detailed = self._is_logged(step)
         norms = (
