@@ -1,7 +1,7 @@
 """Training curves: loss on top, and below it learning rate, gradient norm, speed and every other metric.
 
-Series are named as in the journal: `train/loss` and `validation/loss` share the panel "loss"; the series of any other
-group, such as `gradient_norm/encoder.layers.0`, share a panel of the group's name.
+Series are named as in the journal. `train/loss` and `validation/loss` share the panel "loss". The parts of one thing,
+such as `train/gradient_norm/encoder.layers.0` and its neighbours, share a panel too.
 """
 
 import math
@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullFormatter
@@ -18,14 +20,15 @@ from numpy.typing import NDArray
 from stepwise_core.pictures.files import PictureFormat, save_figure
 from stepwise_core.pictures.fonts import families_for, readable_label
 
-Points = Sequence[tuple[int, float]]
+Points = Sequence[tuple[float, float]]
 
 _SPLITS = ("train", "validation", "test")
 _FIRST_PANELS = ("loss", "learning_rate", "gradient_norm", "tokens_per_second")
 _COLOURS = {"train": "#3b6fb6", "validation": "#d9822b", "test": "#5a9367"}
-_OTHER_COLOURS = ("#7d6bb0", "#a94f6d", "#4aa3a2", "#8a6d3b", "#6b7280", "#b5526a", "#4f7942", "#c28f2c")
+_MANY_COLOURS = colormaps["turbo"]
 _INK, _FAINT, _ALARM = "#22252a", "#7a808a", "#c0392b"
 _MAX_PANELS = 15
+_MAX_NAMES = 12  # in a legend
 _LOG_RATIO = 30  # a loss that falls from 4 to 0.02 is a flat line for most of a linear axis
 _SMOOTHED_FROM = 40
 _MANY_POINTS = 5000
@@ -85,23 +88,24 @@ def save_training_curves(
 
 
 def _grouped(series: Mapping[str, Points]) -> dict[str, dict[str, Points]]:
-    """{panel: {line: points}}; empty series are left out."""
+    """{panel: {line: points}}; empty series are left out. The panel of the parts of x is named "x/"."""
     groups: dict[str, dict[str, Points]] = {}
     for name, points in sorted(series.items()):
         if not points:
             continue
-        group, _, rest = name.partition("/")
-        if not rest:
-            group, rest = "train", name
-        panel, line = (rest, group) if group in _SPLITS else (group, rest)
-        groups.setdefault(panel, {})[line] = points
+        split, _, rest = name.partition("/")
+        if split not in _SPLITS or not rest:
+            split, rest = "train", name
+        panel, slash, part = rest.partition("/")
+        line = part if split == "train" else f"{split} {part}".strip()
+        groups.setdefault(panel + slash, {})[line or split] = points
     return groups
 
 
 def _panels(series: Mapping[str, Points]) -> dict[str, dict[str, Points]]:
     groups = _grouped(series)
     names = [name for name in _FIRST_PANELS if name in groups]
-    names += [name for name in groups if name not in names]
+    names += sorted((name for name in groups if name not in names), key=lambda name: name.endswith("/"))
     return {name: groups[name] for name in names[:_MAX_PANELS]}
 
 
@@ -114,7 +118,7 @@ def _draw_panel(axes: Axes, name: str, lines: Mapping[str, Points]) -> None:
         broken += steps[~good].astype(int).tolist()
         finite.append(values[good])
         if good.any():
-            colour = _COLOURS.get(line) or _OTHER_COLOURS[number % len(_OTHER_COLOURS)]
+            colour = _COLOURS.get(line) or to_hex(_MANY_COLOURS((number + 0.5) / len(lines)))
             draw = _draw_markers if line in ("validation", "test") else _draw_line
             handles.append(draw(axes, line, steps, values, colour))
     _style(axes, name, np.concatenate(finite))
@@ -125,7 +129,8 @@ def _draw_panel(axes: Axes, name: str, lines: Mapping[str, Points]) -> None:
         handles += axes.plot(broken, heights, "x", color=_ALARM, transform=bottom, clip_on=False, label=label)
     families = families_for([str(handle.get_label()) for handle in handles])
     legend = axes.legend(
-        handles=handles,
+        handles=handles[-_MAX_NAMES:],
+        ncols=1 + (len(handles) > 5),
         prop={"family": families, "size": 7.5},
         labelcolor=_INK,
         framealpha=0.8,
@@ -148,10 +153,10 @@ def _draw_markers(
     """A series of few, exact points; the returned line stands for it in the legend."""
     finite = np.where(np.isfinite(values), values, np.nan)
     low, high = int(np.nanargmin(finite)), int(np.nanargmax(finite))
-    label = (
-        f"{line} {_number(finite[~np.isnan(finite)][-1])} (lowest {_number(values[low])} at {steps[low]:.0f}, "
-        f"highest {_number(values[high])} at {steps[high]:.0f})"
-    )
+    label = f"{line} {_number(finite[~np.isnan(finite)][-1])}"
+    if low != high:
+        lowest, highest = _number(values[low]), _number(values[high])
+        label += f" (lowest {lowest} at {steps[low]:.0f}, highest {highest} at {steps[high]:.0f})"
     return axes.plot(steps, values, "o-", color=colour, markersize=4, linewidth=1.1, label=label, zorder=3)[0]
 
 
@@ -189,7 +194,13 @@ def _running_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _style(axes: Axes, name: str, values: NDArray[np.float64]) -> None:
     """Title, scales and ticks; values are the finite ones of all lines."""
-    shown = readable_label(name.replace("_", " "), 60).replace("␣", " ")
+    parts = name.endswith("/")
+    shown = (
+        readable_label(name.removesuffix("/").replace("_", " "), 60).replace("␣", " ") + " by part" * parts
+    )
+    per_epoch = name == "epoch/"
+    if per_epoch:
+        shown = "per epoch"
     if not values.size:
         axes.set_yticks([])
     elif name == "loss" and values.min() > 0 and values.max() / values.min() > _LOG_RATIO:
@@ -202,8 +213,8 @@ def _style(axes: Axes, name: str, values: NDArray[np.float64]) -> None:
     axes.set_title(
         shown, loc="left", fontsize=9.5, color=_INK, family=families_for((shown,)), parse_math=False
     )
-    axes.set_xlabel("step", fontsize=8, color=_FAINT)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch" if per_epoch else "step", fontsize=8, color=_FAINT)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.margins(x=0.02)
     axes.tick_params(labelsize=8, colors=_INK, length=3)
     axes.grid(alpha=0.25, linewidth=0.6)

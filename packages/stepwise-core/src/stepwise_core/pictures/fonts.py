@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import weblate_fonts
 from matplotlib.font_manager import FontEntry, fontManager, get_font
 
 _MATPLOTLIB_FAMILY = "DejaVu Sans"
@@ -41,7 +42,7 @@ def _register(path: Path, weight: int = 400) -> str:
 def _shipped_families() -> tuple[tuple[str, Path], ...]:
     """The families that every machine has, with their regular font files, made known to matplotlib."""
     families = [(_MATPLOTLIB_FAMILY, Path(fontManager.findfont(_MATPLOTLIB_FAMILY)))]
-    folder = Path(str(files("weblate_fonts"))) / "static/weblate_fonts/kurinto/ttf"
+    folder = Path(str(files(weblate_fonts))) / "static/weblate_fonts/kurinto/ttf"
     for stem in _KURINTO:
         _register(folder / f"{stem}-Bd.ttf", weight=700)
         families.append((_register(folder / f"{stem}-Rg.ttf"), folder / f"{stem}-Rg.ttf"))

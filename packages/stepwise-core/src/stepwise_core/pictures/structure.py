@@ -133,6 +133,32 @@ class Parameters:
         return parameter.startswith(f"{module}.")
 
 
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes that training keeps from step to step. Activations come on top; they depend on the batch.
+
+    Attributes:
+        weights: the parameters, each once.
+        gradients: as much again.
+        optimizer: AdamW's two running means per parameter.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+
+    @property
+    def total(self) -> int:
+        """All three."""
+        return self.weights + self.gradients + self.optimizer
+
+
+def estimate_memory(model: nn.Module) -> MemoryEstimate:
+    """Count the bytes that training a model with AdamW keeps from step to step."""
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return MemoryEstimate(weights=weights, gradients=weights, optimizer=2 * weights)
+
+
 def describe_model(model: Transformer) -> list[ModelRow]:
     """List the blocks of a model with the shapes and parameters they really have.
 
