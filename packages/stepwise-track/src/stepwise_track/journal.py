@@ -239,9 +239,7 @@ class JournalWriter:
             OSError: if it could not be written (full disk, closed journal, a process forked from the
                 writer's). The journal stays valid; a later append may succeed.
         """
-        if (
-            os.getpid() != self._pid
-        ):  # a forked worker holds a copy of our state: its numbers would repeat ours
+        if os.getpid() != self._pid:  # a fork has a copy of our state: its numbers would repeat ours
             raise OSError(f"the journal belongs to process {self._pid}, not to its fork {os.getpid()}")
         with self._mutex:
             if self._fd < 0:

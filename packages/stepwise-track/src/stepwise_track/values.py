@@ -31,23 +31,26 @@ def as_number(name: str, value: object) -> Number:
         An int for whole-number types, else a float; NaN and infinities stay what they are.
 
     Raises:
-        NotANumberError: for text, booleans, None, and arrays with more than one element.
+        NotANumberError: for text, booleans, None, arrays with more than one element, and integers that no float
+            can hold: nothing could draw them.
     """
-    if type(value) is float or type(value) is int:
+    if type(value) is float:
         return value
-    if not isinstance(value, (str, bytes, bytearray, bool)):
-        try:
-            return operator.index(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError, RuntimeError):
-            pass
-        try:
-            return float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError, RuntimeError):
-            pass
-    raise NotANumberError(
-        f"{name!r} must be a number, not {type(value).__name__} {_short(value)}",
-        hint="log_text takes words, log_table rows, log_histogram arrays",
-    )
+    if hasattr(value, "detach"):  # torch warns when a tensor that carries a gradient becomes a number
+        value = value.detach()
+    try:
+        if isinstance(value, (str, bytes, bytearray, bool)):
+            raise TypeError  # float() would take them
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise NotANumberError(
+            f"{name!r} must be a number, not {type(value).__name__} {_short(value)}",
+            hint="log_text takes words, log_table rows, log_histogram arrays",
+        ) from None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return number
 
 
 def as_step(name: str, value: object) -> int:

@@ -1,0 +1,85 @@
+"""The description of the environment: right about git, quiet where there is none, and light."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stepwise_track import limits
+from stepwise_track.environment import collect_environment, describe_git
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--initial-branch", "trunk")
+    (tmp_path / "train.py").write_text("rate = 1\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--message", "first")
+    return tmp_path
+
+
+def test_a_clean_repository(repository: Path) -> None:
+    found = describe_git(repository)
+    assert found == {
+        "commit": git(repository, "rev-parse", "HEAD"),
+        "branch": "trunk",
+        "dirty": False,
+        "status": [],
+        "diff": "",
+        "diff_cut": False,
+    }
+
+
+def test_changes_are_kept_up_to_a_limit(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository / "train.py").write_bytes(b"rate = 2 # \xff\n")
+    (repository / "new.py").write_text("")
+    found = describe_git(repository)
+    assert found and found["dirty"] and not found["diff_cut"]
+    assert "+rate = 2 # \ufffd" in found["diff"] and "-rate = 1" in found["diff"]
+    assert found["status"] == [" M train.py", "?? new.py"]
+    monkeypatch.setattr(limits, "DIFF_BYTES", 20)
+    found = describe_git(repository)
+    assert found and len(found["diff"]) == 20 and found["diff_cut"]
+
+
+def test_no_repository_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert describe_git(tmp_path) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert describe_git(tmp_path) is None
+
+
+def test_the_machine_and_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = collect_environment(with_code=False)
+    assert found["git"] is None
+    assert found["python"]["version"].startswith("3.")
+    assert found["cpu"]["threads"] >= 1 and found["memory_bytes"] > 2**20
+    assert {"psutil", "loguru", "filelock"} <= set(found["packages"])
+    json.dumps(found)
+
+
+@pytest.mark.parametrize("first", ["", "import torch; "])
+def test_torch_is_asked_only_if_it_is_there(first: str) -> None:
+    if first:
+        pytest.importorskip("torch")
+    program = (
+        f"{first}import sys; from stepwise_track.environment import collect_environment;"
+        "gpu = collect_environment(with_code=False)['gpu'];"
+        "print(gpu is not None and 'devices' in gpu, 'torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [str(bool(first))] * 2
+
+
+def test_the_package_is_light_to_import() -> None:
+    heavy = ("torch", "matplotlib", "numpy", "PIL", "safetensors")
+    program = f"import sys, stepwise_track; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
