@@ -13,7 +13,6 @@ from stepwise_cli.options import find_run, runs_dir_option
 if TYPE_CHECKING:
     from stepwise_core.config import Config
     from stepwise_core.data.tokenizers import TokenizerPair
-    from stepwise_core.models.transformer import Transformer
     from stepwise_core.pictures.files import PictureFormat
     from stepwise_core.pictures.structure import MemoryEstimate, ModelRow
 
@@ -41,11 +40,12 @@ def inspect(
     """
     from stepwise_core.pictures.architecture import architecture_figure
     from stepwise_core.pictures.files import save_figure
-    from stepwise_core.pictures.structure import describe_model, estimate_memory
+    from stepwise_core.pictures.structure import build_outline, describe_model, estimate_memory
 
     name, default, config, tokenizers = _find(model, runs_dir, overrides)
     folder, stem, formats = _destination(output or default)
-    built = _build(config, tokenizers)
+    sizes = tokenizers.source.vocab_size, tokenizers.target.vocab_size
+    built = build_outline(config.model, *sizes)
     rows, memory = describe_model(built), estimate_memory(built)
     description = f"Architecture of {name}, with shapes and parameter counts"
     pictures = save_figure(architecture_figure(built, name), folder, stem, formats, description=description)
@@ -109,16 +109,6 @@ def _destination(output: Path) -> tuple[Path, str, list["PictureFormat"]]:
     if output.suffix == ".svg":
         return output.parent, output.stem, ["svg"]
     return output.parent, output.name, ["png", "svg"]
-
-
-def _build(config: "Config", tokenizers: "TokenizerPair") -> "Transformer":
-    """Build the model without its weights: their shapes are enough, so that any size can be inspected."""
-    import torch
-
-    from stepwise_core.models import build_model
-
-    with torch.device("meta"):
-        return build_model(config.model, tokenizers.source.vocab_size, tokenizers.target.vocab_size)
 
 
 def _show(name: str, rows: list["ModelRow"], memory: "MemoryEstimate") -> None:

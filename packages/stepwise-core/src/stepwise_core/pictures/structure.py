@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stepwise_core.models.transformer import Transformer
+from stepwise_core.config import ModelConfig
+from stepwise_core.models import Transformer, build_model
 
 _EXAMPLE_LENGTHS = (3, 2)  # S and T; unequal, so that a shape tells which of the two it has
 
@@ -66,6 +67,16 @@ def symbolic_shape(shape: tuple[int, ...], source_length: int, target_length: in
     letters = {source_length: "S", target_length: "T"}
     sizes = ["B", *(letters.get(size, str(size)) for size in shape[1:2]), *map(str, shape[2:])]
     return " × ".join(sizes) if shape else ""
+
+
+def build_outline(config: ModelConfig, source_vocab_size: int, target_vocab_size: int) -> Transformer:
+    """Build a model whose weights have shapes but no values, so that one of any size can be looked at.
+
+    Raises:
+        ValueError: as `Transformer`.
+    """
+    with torch.device("meta"):
+        return build_model(config, source_vocab_size, target_vocab_size)
 
 
 def trace_shapes(model: Transformer) -> Trace:
