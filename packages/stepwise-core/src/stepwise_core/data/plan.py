@@ -39,13 +39,14 @@ class BatchPlan:
     def epoch(self, number: int) -> list[BatchIndices]:
         """Return the batches of an epoch, each as indices of examples; every example is in exactly one.
 
+        All epochs have equally many batches, because the lengths alone decide where one ends.
+
         Args:
             number: the epoch, counted from 0.
         """
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, number, STREAM]))
-        order = rng.permutation(
-            len(self._source_lengths)
-        )  # examples of equal lengths meet others every epoch
+        # Shuffled before it is sorted, so that examples of equal lengths meet others every epoch.
+        order = rng.permutation(len(self._source_lengths))
         order = order[_length_order(self._source_lengths[order], self._target_lengths[order])]
         batches = self._cut(order)
         return [batches[index] for index in rng.permutation(len(batches))]

@@ -133,7 +133,11 @@ class TokenizerPair:
 
 
 def build_tokenizers(config: TokenizerConfig, dataset: Dataset) -> TokenizerPair:
-    """Learn the vocabulary from the training split. The same texts always give the same vocabulary."""
+    """Learn the vocabulary from the training split. The same texts always give the same vocabulary.
+
+    Raises:
+        DataError: if the vocabulary is to be smaller than the alphabet (bpe, unigram).
+    """
     sources = [example.source for example in dataset.train]
     targets = [example.target for example in dataset.train]
     if config.shared:
@@ -143,7 +147,11 @@ def build_tokenizers(config: TokenizerConfig, dataset: Dataset) -> TokenizerPair
 
 
 def train_tokenizer(config: TokenizerConfig, texts: Sequence[str]) -> Tokenizer:
-    """Learn one vocabulary. Texts are brought to Unicode NFC first, and to lower case if configured."""
+    """Learn one vocabulary. Texts are brought to Unicode NFC first, and to lower case if configured.
+
+    Raises:
+        DataError: if the vocabulary is to be smaller than the alphabet (bpe, unigram).
+    """
     model, trainer = _model_and_trainer(config)
     backend = hf.Tokenizer(model)
     steps: list[normalizers.Normalizer] = [normalizers.Lowercase()] if config.lowercase else []
@@ -162,9 +170,11 @@ def train_tokenizer(config: TokenizerConfig, texts: Sequence[str]) -> Tokenizer:
         )
         backend.decoder = decoders.Metaspace(SPACE_MARK, prepend_scheme="always")
     backend.normalizer = normalizers.Sequence(steps)
+    if config.type in ("bpe", "unigram"):
+        _check_room(config, backend, texts)
     backend.train_from_iterator(texts, trainer, length=len(texts))
     if config.type == "unigram":
-        backend.model = _settled(backend)
+        backend.model = _settled(backend, config.vocab_size)
     return Tokenizer(backend)
 
 
@@ -188,13 +198,25 @@ def _model_and_trainer(config: TokenizerConfig) -> tuple[models.Model, trainers.
             return models.Unigram(), trainers.UnigramTrainer(**common)
 
 
-def _settled(backend: hf.Tokenizer) -> models.Unigram:
+def _check_room(config: TokenizerConfig, backend: hf.Tokenizer, texts: Sequence[str]) -> None:
+    """Refuse a vocabulary smaller than the alphabet: bpe would exceed its limit, unigram may never end."""
+    alphabet = set().union(*(backend.normalizer.normalize_str(text) for text in texts))
+    least = len(SPECIAL_TOKENS) + len({SPACE_MARK, *alphabet} - {" "})
+    if config.vocab_size < least:
+        raise DataError(
+            f"tokenizer.vocab_size {config.vocab_size} is too small: the training texts have {least} different "
+            f"characters, special tokens included",
+            hint=f"--set tokenizer.vocab_size={least} at least, or --set tokenizer.type=character",
+        )
+
+
+def _settled(backend: hf.Tokenizer, vocab_size: int) -> models.Unigram:
     """Return a trained unigram model without what differs from one training to the next.
 
     The library adds up in the order of a randomly seeded hash map. The pieces come out the same, but scores
     differ in the last digits, and characters that are no piece by themselves get the lowest scores, 0.0001
     apart, in random order. So those characters share the lowest score, all scores are rounded, and the
-    alphabet breaks ties.
+    alphabet breaks ties. The library may also exceed vocab_size; then the least likely pieces go.
     """
     pieces: list[tuple[str, float]] = json.loads(backend.to_str())["model"]["vocab"][len(SPECIAL_TOKENS) :]
     lowest = min(score for _, score in pieces)
@@ -203,5 +225,8 @@ def _settled(backend: hf.Tokenizer) -> models.Unigram:
         (piece, round(lowest if len(piece) == 1 and score < leftover else score, 3))
         for piece, score in pieces
     ]
-    settled.sort(key=lambda entry: (-entry[1], entry[0]))
+    settled.sort(
+        key=lambda entry: (len(entry[0]) > 1, -entry[1], entry[0])
+    )  # characters first: they all stay
+    del settled[vocab_size - len(SPECIAL_TOKENS) :]
     return models.Unigram([(token, 0.0) for token in SPECIAL_TOKENS] + settled, unk_id=UNK)

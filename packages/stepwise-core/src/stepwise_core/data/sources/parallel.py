@@ -30,7 +30,7 @@ def load_parallel(config: DataConfig) -> Dataset:
         target = Path(getattr(config.parallel, f"{name}_target"))
         splits[name], n_empty = read_pairs(source, target)
         if n_empty:
-            remarks.append(f"{name}: {n_empty} pairs with an empty side left out ({source}, {target})")
+            remarks.append(f"{name}: pairs with an empty side, left out: {n_empty} ({source}, {target})")
     short_name = _short_name(
         Path(config.parallel.train_source or ""), Path(config.parallel.train_target or "")
     )
