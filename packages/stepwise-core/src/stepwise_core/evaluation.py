@@ -138,10 +138,9 @@ def evaluate(
     everything = dataset.split(split)
     examples = everything[:max_examples]
     started = time.perf_counter()
-    limit = run.config.model.max_length
-    encoded = encode_split(examples, run.tokenizers, max_length=limit, origin=f"{dataset.name} ({split})")
-    device = next(run.model.parameters()).device
-    measured = measure_loss(run.model, encoded, config.batch_size, device)
+    origin = f"{dataset.name} ({split})"
+    encoded = encode_split(examples, run.tokenizers, max_length=run.config.model.max_length, origin=origin)
+    measured = measure_loss(run.model, encoded, config.batch_size, next(run.model.parameters()).device)
     sources = [example.source for example in examples]
     translations = translate(run.model, run.tokenizers, sources, config, on_progress=on_progress)
     outputs = [translation.output for translation in translations]

@@ -1,6 +1,8 @@
 """Train a run folder from where it stands to its end: lock, journal, display, signals, final pages."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from loguru import logger as log
@@ -61,15 +63,16 @@ def _open_logger(folder: RunFolder, config: Config, session: Session) -> Experim
     return logger
 
 
-class _log_file:
-    """Write what happens to run.log for as long as the run is trained."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        log.remove()  # people read the console; the file is for later
-        self._sink = log.add(self._path, format="{time:YYYY-MM-DDTHH:mm:ss.SSSZ} {level} {message}")
-
-    def __exit__(self, *_: object) -> None:
-        log.remove(self._sink)
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Write what happens to run.log; only warnings also reach the terminal, which belongs to the display."""
+    log.remove()
+    sinks = [
+        log.add(path, format="{time:YYYY-MM-DDTHH:mm:ss.SSSZ} {level} {message}"),
+        log.add(sys.stderr, level="WARNING", format="{level}: {message}"),
+    ]
+    try:
+        yield
+    finally:
+        for sink in sinks:
+            log.remove(sink)
