@@ -16,7 +16,7 @@ from stepwise_core.data.tokenizers import TokenizerPair
 from stepwise_core.files import write_atomic
 
 if TYPE_CHECKING:
-    from stepwise_core.data.dataset import Dataset
+    from stepwise_core.data.dataset import Dataset, Example
     from stepwise_core.runs import LoadedRun
 
 
@@ -116,8 +116,8 @@ def evaluate(
 ) -> Evaluation:
     """Translate a split and score the outputs.
 
-    Besides `score_outputs`: loss (nats per target token, teacher forcing), perplexity, and facts that make
-    scores comparable: num_examples, duration_seconds, model_size_bytes, dataset_num_eval.
+    Besides the scores of `score_outputs`: loss (nats per target token, teacher forcing), perplexity, num_examples,
+    dataset_num_eval (size of the whole split), duration_seconds, model_size_bytes.
 
     Args:
         run: the trained model.
@@ -161,11 +161,12 @@ def evaluate(
         decoding=describe_decoding(config),
         scores=scores,
         signatures=signatures,
-        examples=tuple(
-            ScoredExample(example.source, example.target, output, output == example.target)
-            for example, output in zip(examples, outputs, strict=True)
-        ),
+        examples=tuple(_scored(example, output) for example, output in zip(examples, outputs, strict=True)),
     )
+
+
+def _scored(example: "Example", output: str) -> ScoredExample:
+    return ScoredExample(example.source, example.target, output, output == example.target)
 
 
 def describe_decoding(config: EvaluationConfig) -> str:

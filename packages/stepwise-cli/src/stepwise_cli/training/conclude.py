@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from stepwise_cli.console import console
 from stepwise_cli.progress import counting
@@ -56,27 +57,24 @@ def draw_pictures(run: "LoadedRun", dataset: Dataset) -> list[Path]:
 
 
 def show_outcome(folder: RunFolder, evaluation: Evaluation, seconds: float) -> None:
-    """Print scores, a few translations, and where to look."""
-    table = Table(
-        title=f"{evaluation.run}: {evaluation.split} split, {evaluation.decoding}", title_justify="left"
-    )
-    table.add_column("score")
-    table.add_column("value", justify="right")
+    """Print one table: scores, a few translations, and where to look."""
+    table = Table(evaluation.run, f"{evaluation.split} split, {evaluation.decoding}")
     for name in SCORES_SHOWN:
         table.add_row(name, _number(name, evaluation.scores[name]))
-    table.add_row("training time", f"{seconds:.0f} s")
-    console().print(table)
-    examples = Table("source", "output", "")
+    table.add_row("training time", f"{seconds:.0f} s", end_section=True)
     wrong = [example for example in evaluation.examples[6:] if not example.exact][:2]
     for example in [*evaluation.examples[:6], *wrong]:
-        examples.add_row(example.source, example.output, "✓" if example.exact else f"✗ {example.reference}")
-    console().print(examples)
-    places = Table.grid(padding=(0, 2))
-    places.add_row("curves", str(folder.pictures / "training-curves.png"))
-    places.add_row("attention", str(folder.pictures / "attention"))
-    places.add_row("everything", str(folder.path))
-    places.add_row("try", f'stepwise translate --run {folder.name} "{evaluation.examples[0].source}"')
-    console().print(places)
+        verdict = "✓" if example.exact else f"✗ {example.reference}"
+        table.add_row(
+            Text(example.source), Text(f"{example.output} {verdict}")
+        )  # Text: "[red]" is no markup here
+    table.add_section()
+    table.add_row("curves", str(folder.pictures / "training-curves.png"))
+    table.add_row("attention", str(folder.pictures / "attention"))
+    table.add_row("model", str(folder.pictures / "architecture.png"))
+    table.add_row("everything", str(folder.path))
+    table.add_row("next", Text(f'stepwise translate --run {folder.name} "{evaluation.examples[0].source}"'))
+    console().print(table)
 
 
 def _number(name: str, value: float) -> str:
