@@ -176,3 +176,10 @@ def test_data_commands_do_without_torch() -> None:
     command = [sys.executable, "-c", probe, "data", "show", *SMALL]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("setting", ["data.seed=-1", "training.seed=-1", "data.toy.max_length=5000"])
+def test_numbers_that_nothing_can_be_made_of_are_configuration_errors(
+    capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    assert setting.partition("=")[0] in failure_of(capsys, 3, "show", "--set", setting)

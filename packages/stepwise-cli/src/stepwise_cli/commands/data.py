@@ -128,7 +128,6 @@ def _tokenized(
 
 def _print_summary(summary: "DataSummary", max_length: int) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from stepwise_cli.console import console
 
@@ -152,7 +151,7 @@ def _print_summary(summary: "DataSummary", max_length: int) -> None:
         for side, lengths in (("source", split.source), ("target", split.target)):
             first = side == "source"
             table.add_row(
-                Text(name if first else ""),
+                name if first else "",
                 str(split.n_examples) if first else "",
                 side,
                 f"{lengths.mean_length:.1f}",

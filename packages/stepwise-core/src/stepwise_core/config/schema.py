@@ -153,7 +153,7 @@ class ToyConfig(Section):
     """Different symbols (letters)."""
     min_length: PositiveInt = 4
     """Shortest sequence in symbols (digits of a number for addition)."""
-    max_length: PositiveInt = 12
+    max_length: Annotated[int, Field(gt=0, le=1000)] = 12
     """Longest sequence in symbols (digits of a number for addition)."""
 
     @model_validator(mode="after")
@@ -187,7 +187,7 @@ class DataConfig(Section):
 
     name: Literal["dates", "copy", "reverse", "sort", "addition", "parallel"] = "dates"
     """Which source of examples."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of made data; independent of the training seed, so that runs share their data."""
     n_train: PositiveInt = 50_000
     """Training examples to make (made data only)."""
@@ -271,7 +271,7 @@ class TrainingConfig(Section):
     """auto, cpu, mps, cuda or cuda:N; auto takes the first GPU, else the CPU."""
     threads: PositiveInt | None = None
     """CPU threads; null = one per physical core. Sums are added in another order with another number."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of initial weights, data order and dropout."""
     early_stopping: PositiveInt | None = None
     """Validations without a better loss after which to stop; null = never."""
