@@ -1,5 +1,7 @@
 """The end of a training: scores on held-out data, pictures, and one table that says it all."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +75,7 @@ def show_outcome(folder: RunFolder, evaluation: Evaluation, seconds: float) -> N
     table.add_row("attention", str(folder.pictures / "attention"))
     table.add_row("model", str(folder.pictures / "architecture.png"))
     table.add_row("everything", str(folder.path))
-    table.add_row("next", Text(f'stepwise translate --run {folder.name} "{evaluation.examples[0].source}"'))
+    table.add_row("next", Text(f'{_program()} translate --run {folder.path} "{evaluation.examples[0].source}"'))
     console().print(table)
 
 
@@ -81,3 +83,11 @@ def _number(name: str, value: float) -> str:
     if name in ("exact_match", "token_accuracy", "token_recall"):
         return f"{value:.2%}"
     return f"{value:,.0f}" if name == "num_examples" else f"{value:.3f}"
+
+
+def _program() -> str:
+    """How to call `stepwise` from this shell: by name where it is on the PATH, else by where it is."""
+    if shutil.which("stepwise"):
+        return "stepwise"
+    program = Path(sys.executable).with_name("stepwise")
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
