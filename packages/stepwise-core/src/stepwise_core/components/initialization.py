@@ -6,9 +6,8 @@ from torch import nn
 
 from stepwise_core.components.positional_encoding import LearnedEncoding
 
-RESIDUAL_PROJECTION = (
-    "output_projection"  # last matrix of every sublayer: what it writes to the residual stream
-)
+# Last matrix of every sublayer: what it writes to the residual stream.
+RESIDUAL_PROJECTION = "output_projection"
 
 
 def initialize(model: nn.Module, scheme: str, *, d_model: int, n_sublayers: int) -> None:
@@ -21,13 +20,13 @@ def initialize(model: nn.Module, scheme: str, *, d_model: int, n_sublayers: int)
     | scaled_normal  | N(0, 1/in); what writes to the residual stream divided by   | N(0, 1/D)        |
     |                | sqrt(sublayers) (after Radford et al., 2019)                |                  |
 
-    Biases start at zero, norms at one.
+    Biases start at zero, norms at one, learned positions at N(0, 0.02^2).
 
     Args:
         model: the model.
         scheme: name of the scheme.
         d_model: D.
-        n_sublayers: residual sublayers on the longest path (scaled_normal).
+        n_sublayers: sublayers that add to one residual stream, in the deeper of the stacks (scaled_normal).
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):

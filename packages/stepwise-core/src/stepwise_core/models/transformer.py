@@ -33,9 +33,8 @@ class Transformer(nn.Module):
         self.encoder = Encoder(config, rotary)
         self.decoder = Decoder(config, rotary)
         self.output_projection = nn.Linear(config.d_model, target_vocab_size, bias=False)
-        initialize(
-            self, config.initialization, d_model=config.d_model, n_sublayers=3 * max(config.decoder_layers, 1)
-        )
+        n_sublayers = max(2 * config.encoder_layers, 3 * config.decoder_layers)
+        initialize(self, config.initialization, d_model=config.d_model, n_sublayers=n_sublayers)
         self._tie_weights()
 
     def forward(
