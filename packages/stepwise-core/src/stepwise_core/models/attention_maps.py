@@ -46,6 +46,9 @@ def capture_attention(
         model: the (uncompiled) model.
         layers: layers to keep, counted from 0; None = all.
         heads: heads to keep; None = all.
+
+    Raises:
+        ValueError: inside the `with`, if the model decodes step by step with a cache.
     """
     captured = CapturedAttention()
     hooks = [
@@ -76,6 +79,9 @@ def _noting(place: dict[int, Tensor], layer: int, heads: list[int] | None) -> An
         assert isinstance(module, MultiHeadAttention)
         query_input, key_value_input = args[:2]
         mask = args[2] if len(args) > 2 else kwargs.get("mask", EVERYTHING)
+        cache = args[3] if len(args) > 3 else kwargs.get("cache")
+        if cache is not None:
+            raise ValueError("attention maps need a pass without a cache: with one, only the new tokens pass")
         with torch.no_grad():
             weights = module.weights(query_input, key_value_input, mask)  # (B, H, Q, K)
         place[layer] = weights if heads is None else weights[:, heads]
