@@ -3,10 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import NoReturn
 
 import torch
 
 from stepwise_core.data.batches import Batch, collate
+from stepwise_core.data.dataset import Example
 from stepwise_core.decoding.translate import translate
 from stepwise_core.errors import DivergedError, Interrupted
 from stepwise_core.models import count_parameters
@@ -50,16 +53,15 @@ class Trainer:
         self.session = session
         self.config = session.config
         self.state = session.state
+        self.saved_step = session.state.step or None  # above step 0, the session comes from a checkpoint
         self.listeners = listeners
         self.stop = stop or StopRequest()
         self.parameters = count_parameters(session.model)
         self.peak_flops = peak_flops(session.device, self.config.training.precision)
         accumulation = self.config.training.accumulation
-        self.steps_per_epoch = math.ceil(len(session.plan.epoch(0)) / accumulation)
+        self.batches_per_epoch = len(session.plan.epoch(0))  # the same in every epoch
+        self.steps_per_epoch = math.ceil(self.batches_per_epoch / accumulation)
         planned = self.config.training.epochs * self.steps_per_epoch
-        self.batches_in_epoch = (
-            0  # of the epoch in progress; plans of other epochs may have a few more or fewer
-        )
         self.total_steps = min(planned, self.config.training.max_steps or planned)
         compiled = (
             torch.compile(session.model, dynamic=True) if self.config.training.compile else session.model
@@ -81,11 +83,11 @@ class Trainer:
                 for batches in self._steps_of_epoch():
                     self._step(batches)
                     if self._is_due(self.config.logging.log_validation_every) or self._is_last_step():
-                        self._validate()
+                        self._validate(batches)
                     self._save_if_due()
                     if self._is_finished():
                         break
-                if self.state.batch >= self.batches_in_epoch:
+                if self.state.batch >= self.batches_per_epoch:
                     self._end_epoch()
         except StopRequested:
             self._interrupted()
@@ -94,8 +96,7 @@ class Trainer:
     def _steps_of_epoch(self) -> Iterator[list[Batch]]:
         """Yield the micro-batches of each step that is left in the epoch in progress."""
         index_lists = self.session.plan.epoch(self.state.epoch)
-        self.batches_in_epoch = len(index_lists)
-        while self.state.batch < self.batches_in_epoch:
+        while self.state.batch < self.batches_per_epoch:
             group = index_lists[self.state.batch : self.state.batch + self.config.training.accumulation]
             yield [collate(self.session.train, indices) for indices in group]
 
@@ -119,7 +120,9 @@ class Trainer:
         drawn = weights_and_gradients(session.model) if self._histograms_due(step) else {}
         norm = clip_gradients(session.model, training.gradient_clipping)
         if not (math.isfinite(gradients.loss) and math.isfinite(norm)):
-            self._diverged(batches, step, gradients.loss, learning_rate, norm)
+            self._diverged(
+                batches, step, loss=gradients.loss, gradient_norm=norm, learning_rate=learning_rate
+            )
         for group in session.optimizer.param_groups:
             group["lr"] = learning_rate
         session.optimizer.step()
@@ -156,11 +159,17 @@ class Trainer:
         state.cells += cells
         state.seconds += seconds
 
-    def _validate(self) -> None:
-        """Score the validation split, translate a few sentences, and remember whether this is the best so far."""
+    def _validate(self, batches: list[Batch]) -> None:
+        """Score the validation split, translate a few sentences, and remember whether this is the best so far.
+
+        Args:
+            batches: of the step just done, kept for inspection if it broke the model.
+        """
         session, state, evaluation = self.session, self.state, self.config.evaluation
         measured = measure_loss(session.model, session.valid, evaluation.batch_size, session.device)
-        examples = session.dataset.valid[: evaluation.n_samples]
+        if not math.isfinite(measured.loss):  # before this model takes the place of a good checkpoint
+            self._diverged(batches, state.step, validation_loss=measured.loss)
+        examples = list(islice(self._translatable(), evaluation.n_samples))
         outputs = translate(session.model, session.tokenizers, [e.source for e in examples], evaluation)
         improved = state.best_loss is None or measured.loss < state.best_loss
         state.last_validation_loss, state.validated_at = measured.loss, state.step
@@ -178,6 +187,11 @@ class Trainer:
         for listener in self.listeners:
             listener.on_validation(report)
 
+    def _translatable(self) -> Iterator[Example]:
+        """Yield the validation examples whose source the model can read; `skip_long` lets others be there."""
+        limit, encode = self.config.model.max_length, self.session.tokenizers.source.encode
+        return (e for e in self.session.dataset.valid if len(encode(e.source)) < limit)  # < for the end mark
+
     def _save_if_due(self) -> None:
         every = self.config.training.save_every
         just_validated = self.state.validated_at == self.state.step
@@ -189,6 +203,7 @@ class Trainer:
         session, state = self.session, self.state
         state.finished = self._is_finished()
         path = session.store.save(session.model, session.optimizer, state, session.identity, best=best)
+        self.saved_step = state.step
         report = CheckpointReport(state.step, state.epoch + 1, path, state.last_validation_loss, best)
         for listener in self.listeners:
             listener.on_checkpoint(report)
@@ -202,23 +217,23 @@ class Trainer:
 
     def _interrupted(self) -> None:
         """Save and leave. A step in progress is dropped: on resume it is computed again, to the same bit."""
-        self.session.optimizer.zero_grad(set_to_none=True)
-        self._save(best=False)
+        if self.saved_step != self.state.step:
+            self._save(best=False)
         name = self.session.folder.name
         raise Interrupted(
             f"stopped by {self.stop.signal_name} after step {self.state.step}; a checkpoint is saved",
             hint=f"stepwise resume {name}",
         )
 
-    def _diverged(
-        self, batches: list[Batch], step: int, loss: float, learning_rate: float, norm: float
-    ) -> None:
+    def _diverged(self, batches: list[Batch], step: int, **facts: float) -> NoReturn:
         session = self.session
-        facts = {"step": step, "loss": loss, "learning_rate": learning_rate, "gradient_norm": norm}
         folder = session.folder.path / "divergence" / f"step-{step:08d}"
-        save_divergence(folder, session.model, batches, session.tokenizers, facts, session.device)
+        save_divergence(
+            folder, session.model, batches, session.tokenizers, {"step": step, **facts}, session.device
+        )
+        what = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in facts.items())
         raise DivergedError(
-            f"step {step} diverged: loss {loss}, gradient norm {norm}; batch and statistics are in {folder}",
+            f"step {step} diverged: {what}; batch and statistics are in {folder}",
             hint="lower training.learning_rate, or set training.gradient_clipping=1.0",
         )
 

@@ -73,7 +73,11 @@ def accumulate_gradients(
 
 
 def clip_gradients(model: nn.Module, limit: float | None) -> float:
-    """Scale all gradients to a global L2 norm of at most `limit` (Pascanu et al., 2013); return the norm before."""
-    if limit is not None:
-        return float(nn.utils.clip_grad_norm_(model.parameters(), limit))
-    return float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
+    """Scale all gradients to a global L2 norm of at most `limit` (Pascanu et al., 2013); return the norm before.
+
+    A norm that is not finite leaves the gradients as they are: scaling by it would wipe out what went wrong.
+    """
+    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    if limit is not None and norm.isfinite():
+        nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
+    return float(norm)
