@@ -51,7 +51,12 @@ def folder_written_atomically(path: Path) -> Iterator[Path]:
 
 
 def replace_link(link: Path, target: str) -> None:
-    """Point a symbolic link at a sibling, in one step."""
+    """Point a symbolic link at a sibling, in one step.
+
+    A copy that followed links has a folder in the link's place; its content is under its own name too, so it goes.
+    """
+    if link.is_dir() and not link.is_symlink():
+        shutil.rmtree(link)
     temporary = link.with_name(f".{link.name}-{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)

@@ -17,7 +17,7 @@ from stepwise_core.files import write_atomic
 if TYPE_CHECKING:
     from stepwise_core.data.tokenizers import TokenizerPair
     from stepwise_core.models.transformer import Transformer
-    from stepwise_core.training.state import TrainingState
+    from stepwise_core.training.state import Identity, TrainingState
 
 _SAFE_NAME = re.compile(r"[\w][\w.+=,@-]{0,199}")
 
@@ -118,23 +118,31 @@ def create_run(runs_dir: Path, name: str | None, resolved: ResolvedConfig) -> Ru
     chosen = name or config.logging.experiment_name or default_run_name(config)
     if not _SAFE_NAME.fullmatch(chosen):
         raise RunError(f"run name {chosen!r} cannot be a folder name; use letters, digits and . _ - + = , @")
-    path = runs_dir / chosen
-    for attempt in range(2, 100):  # two runs may start in the same second
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        path = _make_folder(runs_dir, chosen, unique=not (name or config.logging.experiment_name))
+        write_atomic(path / "config.json", resolved.to_json())
+    except OSError as error:
+        raise RunError(
+            f"cannot make run {chosen} in {runs_dir}: {error.strerror}",
+            hint="choose another folder with --runs-dir",
+        ) from None
+    return RunFolder(path)
+
+
+def _make_folder(runs_dir: Path, name: str, *, unique: bool) -> Path:
+    """Make a new folder; `unique` adds a number where the name is taken: two runs may start in the same second."""
+    for suffix in ("", *(f"-{number}" for number in range(2, 100) if unique)):
+        path = runs_dir / f"{name}{suffix}"
         try:
-            runs_dir.mkdir(parents=True, exist_ok=True)
             path.mkdir()
-            write_atomic(path / "config.json", resolved.to_json())
-            return RunFolder(path)
         except FileExistsError:
-            if name or config.logging.experiment_name:
-                raise RunError(
-                    f"run {chosen} exists already in {runs_dir}",
-                    hint=f"stepwise resume {chosen}   (or choose another --run-name)",
-                ) from None
-            path = runs_dir / f"{chosen}-{attempt}"
-        except OSError as error:
-            raise RunError(f"cannot make run folder {path}: {error.strerror}") from None
-    raise RunError(f"cannot find a free name like {chosen} in {runs_dir}")
+            continue
+        return path
+    raise RunError(
+        f"run {name} exists already in {runs_dir}",
+        hint=f"stepwise resume {name}   (or choose another --run-name)",
+    )
 
 
 @dataclass(frozen=True)
@@ -169,7 +177,7 @@ def load_run(path: Path, checkpoint: str | None = None, device: str = "auto") ->
 
     Raises:
         RunError: if there is no run.
-        CheckpointError: if the checkpoint is missing, damaged, or does not fit the tokenizers.
+        CheckpointError: if the checkpoint is missing, damaged, or of another model or other tokenizers.
     """
     from stepwise_core.data.tokenizers import TokenizerPair
     from stepwise_core.models import build_model
@@ -184,21 +192,32 @@ def load_run(path: Path, checkpoint: str | None = None, device: str = "auto") ->
     chosen = choose_device(device)
     loaded = read_checkpoint(place, chosen)
     tokenizers = TokenizerPair.load(folder.tokenizer)
-    check_vocabulary(tokenizers, loaded.identity.source_vocabulary, loaded.identity.target_vocabulary, place)
+    check_identity(config, tokenizers, loaded.identity, place)
     model = build_model(config.model, tokenizers.source.vocab_size, tokenizers.target.vocab_size).to(chosen)
     load_weights(model, loaded.weights, place)
     return LoadedRun(folder, config, model.eval(), tokenizers, loaded.state, loaded.path)
 
 
-def check_vocabulary(tokenizers: "TokenizerPair", source: str, target: str, checkpoint: Path) -> None:
-    """Refuse tokenizers other than those a checkpoint was trained with.
+def check_identity(
+    config: Config, tokenizers: "TokenizerPair", identity: "Identity", checkpoint: Path
+) -> None:
+    """Refuse a model or tokenizers other than those a checkpoint was trained with.
+
+    Weights may fit by their shapes and still mean something else: with another number of heads, for example.
 
     Raises:
-        CheckpointError: if a fingerprint differs.
+        CheckpointError: if a setting of the model or a fingerprint differs.
     """
+    settings = config.model.model_dump(mode="json")
+    for key, value in identity.model.items():
+        if key in settings and settings[key] != value:
+            raise CheckpointError(
+                f"{checkpoint} was trained with model.{key} = {value}, but the configuration says {settings[key]}",
+                hint="put the run's own config.json back, or train a new run",
+            )
     for side, have, want in (
-        ("source", tokenizers.source.fingerprint, source),
-        ("target", tokenizers.target.fingerprint, target),
+        ("source", tokenizers.source.fingerprint, identity.source_vocabulary),
+        ("target", tokenizers.target.fingerprint, identity.target_vocabulary),
     ):
         if have != want:
             raise CheckpointError(
@@ -214,5 +233,6 @@ def _checkpoint_path(folder: RunFolder, name: str | None) -> Path:
             return path
     there = ", ".join(sorted(path.name for path in folder.checkpoints.glob("[!.]*"))) or "none"
     raise CheckpointError(
-        f"run {folder.name} has no checkpoint {name or 'yet'}; there: {there}", hint="stepwise train"
+        f"run {folder.name} has no checkpoint {name or 'yet'}; there: {there}",
+        hint=f"stepwise resume {folder.name}   (trains it)",
     )

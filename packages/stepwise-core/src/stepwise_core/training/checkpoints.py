@@ -72,7 +72,7 @@ def write_checkpoint(
         reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(
             f"cannot write checkpoint {path}: {reason}; earlier checkpoints are intact",
-            hint="free some disk space, then `stepwise resume`",
+            hint="make room or give permission there, then `stepwise resume`",
         ) from error
 
 
@@ -91,14 +91,17 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
                 )
         record: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
         if record["format"] > FORMAT:
-            raise CheckpointError(f"{path} has format {record['format']}; this version reads up to {FORMAT}")
+            raise CheckpointError(
+                f"checkpoint {path} has format {record['format']}; this version reads up to {FORMAT}",
+                hint="install a newer stepwise",
+            )
         weights, optimizer = (load_file(path / name, device=str(device)) for name in (MODEL, OPTIMIZER))
         state, identity = TrainingState.from_dict(record["state"]), Identity(**record["identity"])
     except FileNotFoundError as error:
         raise CheckpointError(
             f"no complete checkpoint at {path}: {Path(error.filename).name} is missing", hint=_OTHER
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} is unreadable: {error}", hint=_OTHER) from error
     return Checkpoint(path.resolve(), weights, optimizer, state, identity)
 
@@ -131,6 +134,8 @@ class CheckpointStore:
     ) -> Path:
         """Write the checkpoint of this step, move the links, and remove what is no longer to be kept.
 
+        Only one process at a time may save; `RunFolder.locked` sees to that.
+
         Raises:
             CheckpointError: if it cannot be written.
         """
@@ -157,13 +162,18 @@ class CheckpointStore:
         for path in paths:
             if path not in keep and path.resolve() not in keep:
                 shutil.rmtree(path)
+        for leftover in self.folder.glob(".*"):  # of a process that was killed while it wrote
+            if leftover.is_symlink():
+                leftover.unlink()
+            else:
+                shutil.rmtree(leftover)
 
 
 def read_state(path: Path) -> TrainingState | None:
     """Return where training stood at a checkpoint, without its weights; None if it cannot be read."""
     try:
         return TrainingState.from_dict(json.loads((path / STATE).read_text(encoding="utf-8"))["state"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

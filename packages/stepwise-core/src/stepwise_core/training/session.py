@@ -11,7 +11,7 @@ from stepwise_core.data.dataset import Dataset, load_dataset
 from stepwise_core.data.tokenizers import TokenizerPair, build_tokenizers
 from stepwise_core.errors import DataError
 from stepwise_core.models import Transformer, build_model
-from stepwise_core.runs import RunFolder, check_vocabulary
+from stepwise_core.runs import RunFolder, check_identity
 from stepwise_core.training.checkpoints import CheckpointStore, load_optimizer, load_weights, read_checkpoint
 from stepwise_core.training.device import prepare_torch
 from stepwise_core.training.optimizer import build_optimizer
@@ -76,18 +76,18 @@ def start_session(config: Config, folder: RunFolder) -> Session:
 
 
 def resume_session(config: Config, folder: RunFolder, checkpoint: str = "latest") -> Session:
-    """Continue a training from a checkpoint, exactly where it stood; without one, from its first step.
+    """Continue a training from a checkpoint, exactly where it stood; a run that has none yet starts.
 
     Raises:
-        CheckpointError: if the checkpoint is damaged, or belongs to another model or vocabulary.
+        CheckpointError: if the checkpoint is missing or damaged, or belongs to another model or vocabulary.
         DataError: if the data changed since.
     """
     path = folder.checkpoints / checkpoint
-    if not path.is_dir():
+    if not any(folder.checkpoints.glob("[!.]*")):
         return start_session(config, folder)
-    tokenizers = TokenizerPair.load(folder.tokenizer)
     loaded = read_checkpoint(path)
-    check_vocabulary(tokenizers, loaded.identity.source_vocabulary, loaded.identity.target_vocabulary, path)
+    tokenizers = TokenizerPair.load(folder.tokenizer)
+    check_identity(config, tokenizers, loaded.identity, path)
     dataset = load_dataset(config.data)
     if dataset.version != loaded.identity.data_version:
         raise DataError(
