@@ -27,17 +27,17 @@ def execute(
     Args:
         folder: the run.
         config: its configuration.
-        prepare: makes the session, new or resumed; called once the run is locked and its journal open.
+        prepare: makes the session, new or resumed; called once the run is locked.
         evaluate: score the test split and draw pictures at the end.
 
     Raises:
         StepwiseError: if training cannot go on; what was written so far stays.
     """
-    with folder.locked(), _log_file(folder.path / "run.log"), catch_stop_signals() as stop:
+    with folder.locked(), _log_file(folder.path / "run.log"):
         with error_console().status("preparing data"):
             session = prepare()
         with _open_logger(folder, config, session) as logger:
-            with ProgressDisplay() as display:
+            with catch_stop_signals() as stop, ProgressDisplay() as display:
                 Trainer(session, [display, JournalListener(logger, config.logging, folder.path)], stop).run()
             if evaluate:
                 conclude(folder, session.dataset, logger)

@@ -2,11 +2,12 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_NOTICE = b"\nstopping: saving a checkpoint; press Ctrl-C again to leave at once\n"
 
 
 class StopRequest:
@@ -36,7 +37,7 @@ def catch_stop_signals() -> Iterator[StopRequest]:
         if request.requested:
             os._exit(130)
         request.signal_name = signal.Signals(number).name
-        print("\nstopping: saving a checkpoint; press Ctrl-C again to leave at once", file=sys.stderr)
+        os.write(2, _NOTICE)  # not print: the signal may have come in the middle of one
 
     if threading.current_thread() is not threading.main_thread():
         yield request
