@@ -60,14 +60,16 @@ def attend_text(
     Raises:
         DataError: if a text is empty or longer than model.max_length.
     """
+    limit = model.config.max_length
+    source_ids = encode_source(tokenizers, text, 0, limit)  # ends with <eos>
     if target is None:
-        target = translate(model, tokenizers, [text], EvaluationConfig())[0].output
-    source_ids = encode_source(tokenizers, text, 0, model.config.max_length)  # ends with <eos>
-    target_ids = [BOS, *tokenizers.target.encode(target)]
-    if len(target_ids) > model.config.max_length:
-        raise DataError(
-            f"the target has {len(target_ids)} tokens; the model was trained for {model.config.max_length}"
-        )
+        found = translate(model, tokenizers, [text], EvaluationConfig())[0]
+        target = found.output
+        target_ids = [BOS, *found.hypotheses[0].tokens][:limit]  # without <eos>, nobody reads the last token
+    else:
+        target_ids = [BOS, *tokenizers.target.encode(target)]
+    if len(target_ids) > limit:
+        raise DataError(f"the target has {len(target_ids)} tokens; the model was trained for {limit}")
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
