@@ -35,6 +35,7 @@ def translate(
 
     The outputs go to standard output, a line each, in the order of the inputs; an empty line stays empty.
     """
+    from stepwise_core.decoding.translate import encode_source
     from stepwise_core.decoding.translate import translate as search
     from stepwise_core.runs import load_run
 
@@ -47,6 +48,9 @@ def translate(
             f"--n-best {n_best} needs a beam at least as wide; --beam-size is {decoding.beam_size}"
         )
     lines = list(texts) if texts else _standard_input()
+    for number, line in enumerate(lines):  # all are looked at before the first is translated
+        if line.strip():
+            encode_source(loaded.tokenizers, line, number, loaded.config.model.max_length)
     for chunk in _chunks(lines, decoding.batch_size):
         wanted = [line for line in chunk if line.strip()]
         found = iter(search(loaded.model, loaded.tokenizers, wanted, decoding, n_best=n_best))
@@ -62,7 +66,7 @@ def translate(
 
 
 def _standard_input() -> list[str]:
-    """Read standard input as UTF-8 lines.
+    """Read standard input as UTF-8 lines, the way training text is read: line n in gives line n out.
 
     Raises:
         DataError: if it is not UTF-8.
@@ -72,9 +76,15 @@ def _standard_input() -> list[str]:
     if sys.stdin.isatty():
         click.echo("reading from the keyboard; end with Ctrl-D", err=True)
     try:
-        return sys.stdin.buffer.read().decode("utf-8").splitlines()
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"standard input is not UTF-8 at byte {error.start}") from None
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"standard input, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x})",
+            hint="convert it, e.g. iconv -f latin1 -t utf-8 FILE | stepwise translate",
+        ) from None
+    # Split at \n alone; splitlines() would split at U+2028 and the like too, and misalign the output.
+    return [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def _chunks(lines: list[str], size: int) -> list[list[str]]:

@@ -39,8 +39,15 @@ class Tokenizer:
         self.vocab_size: int = backend.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, without begin and end marks."""
-        ids: list[int] = self._backend.encode(text).ids
+        """Return the ids of a text, without begin and end marks.
+
+        Raises:
+            DataError: if the text is no Unicode: a command line argument may hold any bytes.
+        """
+        try:
+            ids: list[int] = self._backend.encode(text).ids
+        except TypeError:
+            raise DataError(f"not UTF-8: {text!r}", hint="convert it, e.g. with iconv") from None
         return ids
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:

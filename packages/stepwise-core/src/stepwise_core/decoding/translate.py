@@ -87,13 +87,16 @@ def encode_source(tokenizers: TokenizerPair, text: str, index: int, limit: int) 
     """Return a source text's ids with the end mark.
 
     Raises:
-        DataError: if text number `index` (from 0) is empty or longer than `limit` tokens.
+        DataError: if text number `index` (from 0) is not UTF-8, empty, or longer than `limit` tokens.
     """
     ids = [*tokenizers.source.encode(text), EOS]
     if len(ids) == 1:
-        raise DataError(f"text {index + 1} is empty")
+        raise DataError(f"text {index + 1} is empty", hint="give some text to translate")
     if len(ids) > limit:
-        raise DataError(f"text {index + 1} has {len(ids)} tokens; the model was trained for at most {limit}")
+        raise DataError(
+            f"text {index + 1} has {len(ids)} tokens; the model was trained for at most {limit}",
+            hint="cut it into shorter texts, or train with a larger model.max_length",
+        )
     return ids
 
 
