@@ -36,6 +36,8 @@ def init(file: Path, source: str, force: bool) -> None:
 
     if file.exists() and not force:
         raise click.UsageError(f"{file} exists; --force replaces it")
+    if not file.parent.is_dir():
+        raise click.UsageError(f"there is no folder {file.parent}")
     write_atomic(file, find_config(source).read_text(encoding="utf-8"))
     click.echo(f"wrote {file}; next: stepwise train {file}")
 

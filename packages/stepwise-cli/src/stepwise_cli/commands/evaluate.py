@@ -1,5 +1,6 @@
 """`stepwise evaluate`."""
 
+import json
 from pathlib import Path
 
 import click
@@ -34,9 +35,6 @@ def evaluate(
 
     RUN is a name, a unique prefix, a path, or `latest` (the default).
     """
-    import json
-
-    from stepwise_cli.console import console
     from stepwise_cli.progress import counting
     from stepwise_cli.training.conclude import show_outcome
     from stepwise_core.data.dataset import load_dataset
@@ -47,11 +45,11 @@ def evaluate(
     dataset = load_dataset(loaded.config.data)
     changes = {"beam_size": beam_size, "length_penalty": length_penalty}
     decoding = loaded.config.evaluation.model_copy(update={k: v for k, v in changes.items() if v is not None})
-    total = min(len(dataset.split(split)), max_examples or len(dataset.split(split)))
+    total = len(dataset.split(split)[:max_examples])
     with counting(f"scoring {split} examples", total) as advance:
         evaluation = score(loaded, dataset, split, decoding, max_examples=max_examples, on_progress=advance)
     evaluation.save(loaded.folder.evaluation_file)
     if as_json:
-        console().print_json(json.dumps({"scores": evaluation.scores, "signatures": evaluation.signatures}))
+        click.echo(json.dumps({"scores": evaluation.scores, "signatures": evaluation.signatures}, indent=2))
     else:
         show_outcome(loaded.folder, evaluation, loaded.state.seconds)

@@ -1,10 +1,15 @@
 """`stepwise resume`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stepwise_cli.options import find_run, runs_dir_option
+
+if TYPE_CHECKING:
+    from stepwise_core.runs import RunFolder
+    from stepwise_core.training.session import Session
 
 CHANGEABLE = ("training.", "evaluation.", "logging.")
 """Settings that a resumed run may change: those that its weights and its data do not depend on."""
@@ -13,17 +18,20 @@ CHANGEABLE = ("training.", "evaluation.", "logging.")
 @click.command()
 @click.argument("run", required=False)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option("--checkpoint", default="latest", show_default=True, help="latest, best, step-…")
 @runs_dir_option
 @click.option(
     "--evaluate/--no-evaluate", default=True, help="Score the test split and draw pictures at the end."
 )
-def resume(run: str | None, overrides: tuple[str, ...], runs_dir: Path, evaluate: bool) -> None:
+def resume(
+    run: str | None, overrides: tuple[str, ...], checkpoint: str, runs_dir: Path, evaluate: bool
+) -> None:
     """Go on with an interrupted run, exact to the bit.
 
     RUN is a name, a unique prefix, a path, or `latest` (the default). A run that is finished is not trained
     again; its results are shown. More epochs: --set training.epochs=20.
     """
-    from stepwise_core.config import ResolvedConfig, load_config
+    from stepwise_core.config import load_config
     from stepwise_core.errors import ConfigError
     from stepwise_core.files import write_atomic
     from stepwise_core.runs import RunFolder
@@ -35,24 +43,28 @@ def resume(run: str | None, overrides: tuple[str, ...], runs_dir: Path, evaluate
                 f"--set {text}: a resumed run keeps its model, data and tokenizer",
                 hint="stepwise train   (a new run)",
             )
-    resolved: ResolvedConfig = load_config(folder.config_file, overrides, environ={})
-    if not overrides and _show_if_finished(folder):
+    resolved = load_config(folder.config_file, overrides, environ={})
+    if not overrides and _show_if_finished(folder, checkpoint):
         return
 
     from stepwise_cli.training.execute import execute
     from stepwise_core.training.session import resume_session
 
-    execute(folder, resolved.config, lambda: resume_session(resolved.config, folder), evaluate=evaluate)
-    if overrides:
-        write_atomic(folder.config_file, resolved.to_json())
+    def prepare() -> "Session":
+        session = resume_session(resolved.config, folder, checkpoint)
+        if overrides:  # now, so that the next resume goes on with them too
+            write_atomic(folder.config_file, resolved.to_json())
+        return session
+
+    execute(folder, resolved.config, prepare, evaluate=evaluate)
 
 
-def _show_if_finished(folder: "RunFolder") -> bool:  # type: ignore[name-defined]  # noqa: F821
+def _show_if_finished(folder: "RunFolder", checkpoint: str) -> bool:
     """Show the results of a run that is done, if it is."""
     from stepwise_core.evaluation import Evaluation
     from stepwise_core.training.checkpoints import read_state
 
-    state = read_state(folder.checkpoints / "latest")
+    state = read_state(folder.checkpoints / checkpoint)
     if state is None or not state.finished or not folder.evaluation_file.is_file():
         return False
     from stepwise_cli.console import console

@@ -1,5 +1,6 @@
 """`stepwise train`."""
 
+import json
 from pathlib import Path
 
 import click
@@ -42,7 +43,7 @@ def train(
         "logging.experiment_name": task_name,
         "training.device": device,
     }
-    flags = [*overrides, *(f"{key}={value}" for key, value in shortcuts.items() if value)]
+    flags = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in shortcuts.items() if value)]
     resolved = load_config(chosen_config(config, config_option), flags)
 
     from stepwise_cli.training.execute import execute

@@ -75,7 +75,13 @@ def neutrality(config: str | None, config_option: str | None, overrides: tuple[s
 
 
 def _brief(steps: int) -> list[str]:
-    return [f"training.max_steps={steps}", "evaluation.n_samples=0"]
+    """Settings that end a training after exactly so many steps, however small its data, and keep it quick."""
+    return [
+        f"training.max_steps={steps}",
+        f"training.epochs={steps}",
+        "training.early_stopping=null",
+        "evaluation.n_samples=0",
+    ]
 
 
 def _say(what: str) -> None:
@@ -86,17 +92,8 @@ def _say(what: str) -> None:
 
 def _command(*arguments: str, runs: Path, settings: list[str]) -> list[str]:
     changes = [part for setting in settings for part in ("--set", setting)]
-    command = [
-        sys.executable,
-        "-m",
-        "stepwise_cli",
-        *arguments,
-        "--runs-dir",
-        str(runs),
-        "--no-evaluate",
-        *changes,
-    ]
-    return command
+    program = [sys.executable, "-m", "stepwise_cli"]
+    return [*program, *arguments, "--runs-dir", str(runs), "--no-evaluate", *changes]
 
 
 def _stepwise(*arguments: str, runs: Path, settings: list[str] | None = None) -> None:
