@@ -74,8 +74,8 @@ def score_outputs(
     * exact_match: part of outputs equal to their reference.
     * token_accuracy: part of positions with the right token; a missing or surplus token is a wrong one.
     * token_recall: part of the references' tokens found in the outputs, wherever they stand.
-    * bleu, chrf: corpus scores by sacrebleu (Post, 2018), 0 to 100; BLEU counts characters where the target
-      tokenizer has no words.
+    * bleu, chrf: corpus scores by sacrebleu (Post, 2018), 0 to 100; BLEU counts words, or characters where no
+      reference has a space.
 
     Args:
         outputs: what the model wrote.

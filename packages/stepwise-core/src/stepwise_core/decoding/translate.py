@@ -108,8 +108,7 @@ def _search(
     longest = int(lengths.max())
     source = torch.tensor([ids + [PAD] * (longest - len(ids)) for ids in encoded], device=device)  # (B, S)
     mask = AttentionMask.from_lengths(lengths, longest, device)
-    room = config.max_length or model.config.max_length
-    limits = [min(room, len(ids) + 50) if config.max_length is None else room for ids in encoded]
+    limits = [config.max_length or min(len(ids) + 50, model.config.max_length) for ids in encoded]
     if config.beam_size == 1:
         found = greedy_search(model, source, mask, max_lengths=limits, use_cache=use_cache)
         return [[hypothesis] for hypothesis in found]
