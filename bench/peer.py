@@ -64,7 +64,7 @@ class TorchTransformer(nn.Module):
         return output
 
 
-def peer_step(model: TorchTransformer, source: Tensor, target_input: Tensor, target_output: Tensor) -> Tensor:
+def peer_loss(model: TorchTransformer, source: Tensor, target_input: Tensor, target_output: Tensor) -> Tensor:
     """Loss of a batch as a usual training script computes it: mean over its target tokens."""
     is_padding = source == 0
     mask = is_padding if bool(is_padding.any()) else None

@@ -1,6 +1,8 @@
 """Where to compute, and how to make it repeatable."""
 
+import ctypes
 import os
+import platform
 
 import torch
 
@@ -36,11 +38,27 @@ def prepare_torch(config: TrainingConfig) -> torch.device:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with this
     device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, finds no bug here
     return device
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory of freed tensors instead of handing it back to the system.
+
+    glibc maps every block above a threshold anew and unmaps it when it is freed, so each step pays for faulting
+    the same pages in again: about a tenth of the time of a CPU training. Elsewhere nothing happens.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    m_trim_threshold, m_mmap_threshold, largest = -1, -3, 2**31 - 1  # <malloc.h>
+    libc = ctypes.CDLL(None)
+    libc.mallopt(m_mmap_threshold, 2**30)
+    libc.mallopt(m_trim_threshold, largest)
 
 
 def describe_device(device: torch.device) -> str:
