@@ -78,11 +78,11 @@ def test_a_beam_of_everything_finds_the_best_outputs(seed: int, alpha: float) ->
     best = scores(outputs, alpha)
     for n_best in (1, 6):
         found = search(model, EVERY_BEAM, alpha, n_best)
-        assert [each.score for each in found] == pytest.approx(list(best.values())[:n_best], rel=1e-5)
-        assert [best[each.tokens] for each in found] == pytest.approx(list(best.values())[:n_best], rel=1e-5)
-        assert [outputs[each.tokens] for each in found] == pytest.approx(
-            [each.log_probability for each in found], rel=1e-5
-        )
+        wanted = pytest.approx(list(best.values())[:n_best], rel=1e-5, abs=1e-5)
+        assert [each.score for each in found] == wanted
+        assert [best[each.tokens] for each in found] == wanted
+        for each in found:
+            assert each.log_probability == pytest.approx(outputs[each.tokens], rel=1e-5, abs=1e-5)
 
 
 def test_a_small_beam_often_finds_what_greedy_search_misses() -> None:

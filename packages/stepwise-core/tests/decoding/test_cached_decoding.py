@@ -71,8 +71,8 @@ def test_logits_are_the_same_in_steps_of_any_size(
 def assert_same(one: list[Hypothesis], other: list[Hypothesis]) -> None:
     assert [found.tokens for found in one] == [found.tokens for found in other]
     for found, expected in zip(one, other, strict=True):
-        assert found.log_probability == pytest.approx(expected.log_probability, rel=1e-5)
-        assert found.score == pytest.approx(expected.score, rel=1e-5)
+        assert found.log_probability == pytest.approx(expected.log_probability, rel=1e-5, abs=1e-6)
+        assert found.score == pytest.approx(expected.score, rel=1e-5, abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
