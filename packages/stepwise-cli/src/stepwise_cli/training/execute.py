@@ -36,6 +36,8 @@ def execute(
     with folder.locked(), _log_file(folder.path / "run.log"):
         with error_console().status("preparing data"):
             session = prepare()
+        for remark in session.dataset.remarks:
+            log.warning(remark)
         with _open_logger(folder, config, session) as logger:
             with catch_stop_signals() as stop, ProgressDisplay() as display:
                 Trainer(session, [display, JournalListener(logger, config.logging, folder.path)], stop).run()
