@@ -22,6 +22,13 @@ def runs_dir_option(command: Command) -> Command:
     )(command)
 
 
+def json_option(command: Command) -> Command:
+    """Add --json: the same for programs."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON; NaN and infinities become text."
+    )(command)
+
+
 def config_options(command: Command) -> Command:
     """Add the CONFIG argument, its old form --config, and --set."""
     command = click.option(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from stepwise_cli.console import console
+from stepwise_cli.options import json_option, runs_dir_option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,21 +24,6 @@ SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 16
 STATUS_STYLES = {"completed": "green", "running": "cyan", "stopped": "yellow"}
 """Colours of the states that are no failure; every other one is red."""
-
-Command = Callable[..., None]
-
-runs_dir_option: Callable[[Command], Command] = click.option(
-    "--runs-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    envvar="STEPWISE_RUNS_DIR",
-    show_default=True,
-    show_envvar=True,
-    help="Folder of the runs.",
-)
-json_option: Callable[[Command], Command] = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON; NaN and infinities become text."
-)
 
 
 @click.group()
