@@ -7,8 +7,9 @@ Mistakes that need two keys to see (d_model against n_heads, say) are checked at
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationInfo, model_validator
+
+from stepwise_core.config.section import Section, fail
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -22,20 +23,6 @@ NormPosition = Literal["post", "pre"]
 Tying = Literal["none", "decoder", "all"]
 Initialization = Literal["xavier_uniform", "normal", "scaled_normal"]
 Schedule = Literal["noam", "inverse_sqrt", "cosine", "wsd", "linear", "constant"]
-
-
-class Section(BaseModel):
-    """What all sections share: unknown keys are errors, values cannot change after loading."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
-    )
-
-
-def _fail(problems: list[str]) -> None:
-    """Raise all problems of a section at once, one line each."""
-    if problems:
-        raise PydanticCustomError("section", "{problems}", {"problems": "\n".join(problems)})
 
 
 class ModelConfig(Section):
@@ -109,7 +96,7 @@ class ModelConfig(Section):
         return 4 * self.d_model
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "ModelConfig":
+    def _fits_together(self, info: ValidationInfo) -> "ModelConfig":
         problems = []
         if self.d_model % self.n_heads:
             near = [n for n in range(1, self.d_model + 1) if self.d_model % n == 0]
@@ -125,7 +112,7 @@ class ModelConfig(Section):
             problems.append(f"n_heads {self.n_heads} is not divisible by n_kv_heads {self.n_kv_heads}")
         if self.positions == "sinusoidal" and self.d_model % 2:
             problems.append(f"sinusoidal positions need an even d_model; got {self.d_model}")
-        _fail(problems)
+        fail("model", problems, info)
         return self
 
 
@@ -140,9 +127,9 @@ class DatesConfig(Section):
     """Last year, inclusive."""
 
     @model_validator(mode="after")
-    def _years_in_order(self) -> "DatesConfig":
+    def _years_in_order(self, info: ValidationInfo) -> "DatesConfig":
         if self.first_year > self.last_year:
-            _fail([f"first_year {self.first_year} is after last_year {self.last_year}"])
+            fail("data.dates", [f"first_year {self.first_year} is after last_year {self.last_year}"], info)
         return self
 
 
@@ -157,9 +144,9 @@ class ToyConfig(Section):
     """Longest sequence in symbols (digits of a number for addition)."""
 
     @model_validator(mode="after")
-    def _lengths_in_order(self) -> "ToyConfig":
+    def _lengths_in_order(self, info: ValidationInfo) -> "ToyConfig":
         if self.min_length > self.max_length:
-            _fail([f"min_length {self.min_length} is above max_length {self.max_length}"])
+            fail("data.toy", [f"min_length {self.min_length} is above max_length {self.max_length}"], info)
         return self
 
 
@@ -203,14 +190,16 @@ class DataConfig(Section):
     """Settings of `name: parallel`."""
 
     @model_validator(mode="after")
-    def _files_named(self) -> "DataConfig":
+    def _files_named(self, info: ValidationInfo) -> "DataConfig":
         if self.name == "parallel":
-            _fail(
+            fail(
+                "data",
                 [
                     f"parallel.{key} is needed by data.name parallel"
                     for key, path in self.parallel
                     if path is None
-                ]
+                ],
+                info,
             )
         return self
 
@@ -285,7 +274,7 @@ class TrainingConfig(Section):
     """Average the weights of this many kept checkpoints at the end (paper, section 6.1); 0 = off."""
 
     @model_validator(mode="after")
-    def _warmup_and_average(self) -> "TrainingConfig":
+    def _warmup_and_average(self, info: ValidationInfo) -> "TrainingConfig":
         problems = []
         if self.schedule in ("noam", "inverse_sqrt") and self.warmup_steps == 0:
             problems.append(f"schedule {self.schedule} needs warmup_steps of at least 1")
@@ -294,7 +283,7 @@ class TrainingConfig(Section):
             problems.append(
                 f"average_checkpoints {self.average_checkpoints} is above the {kept} checkpoints kept"
             )
-        _fail(problems)
+        fail("training", problems, info)
         return self
 
 
@@ -320,7 +309,7 @@ class LoggingConfig(Section):
     """Project of the run."""
     experiment_name: str | None = None
     """Name of the run; null = {model_type}_{dataset}_{timestamp}."""
-    tags: list[str] = []
+    tags: list[str] = Field(default=[])
     """Labels to find the run by."""
     notes: str = ""
     """Goal and hypothesis, in words."""
@@ -361,7 +350,7 @@ class Config(Section):
     logging: LoggingConfig = LoggingConfig()
 
     @model_validator(mode="after")
-    def _sections_fit(self) -> "Config":
+    def _sections_fit(self, info: ValidationInfo) -> "Config":
         problems = []
         if self.model.tie_weights == "all" and not self.tokenizer.shared:
             problems.append(
@@ -371,5 +360,5 @@ class Config(Section):
             problems.append(
                 f"evaluation.max_length {self.evaluation.max_length} is above model.max_length {self.model.max_length}"
             )
-        _fail(problems)
+        fail("", problems, info)
         return self
