@@ -50,7 +50,7 @@ def _page(results: list[Result], rounds: int) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"{date.today()}, {_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{date.today()}, {processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"{rounds} rounds, by `{' '.join(['python', 'bench/run.py', *sys.argv[1:]])}`.",
         "",
         f"Size: {SIZE}, vocabulary {VOCABULARY}, float32, fused AdamW, label smoothing 0.1. Figures are useful tokens "
@@ -68,7 +68,8 @@ def _page(results: list[Result], rounds: int) -> str:
     return "\n".join(lines)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name the CPU of this machine."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():

@@ -75,7 +75,9 @@ def show_outcome(folder: RunFolder, evaluation: Evaluation, seconds: float) -> N
     table.add_row("attention", str(folder.pictures / "attention"))
     table.add_row("model", str(folder.pictures / "architecture.png"))
     table.add_row("everything", str(folder.path))
-    table.add_row("next", Text(f'{_program()} translate --run {folder.path} "{evaluation.examples[0].source}"'))
+    table.add_row(
+        "next", Text(f'{_program()} translate --run {folder.path} "{evaluation.examples[0].source}"')
+    )
     console().print(table)
 
 
