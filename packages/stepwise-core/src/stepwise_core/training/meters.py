@@ -58,7 +58,7 @@ def weights_and_gradients(model: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 def _copy(tensor: torch.Tensor) -> NDArray[np.float32]:
-    return np.array(tensor.detach().float().cpu())
+    return tensor.detach().float().cpu().numpy().copy()
 
 
 def memory_in_use(device: torch.device) -> dict[str, int]:
