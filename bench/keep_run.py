@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from run import HERE, processor
-
 from stepwise_core.runs import RunFolder
 from stepwise_core.training.checkpoints import read_state
 from stepwise_track import read_series
