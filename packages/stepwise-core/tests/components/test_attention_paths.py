@@ -155,6 +155,18 @@ def test_lonely_rows_are_zero_and_their_gradients_too(attend: Any, case: Case) -
     assert (for_values[unseen] == 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+@pytest.mark.parametrize("attend", [fast_attention, reference_attention])
+def test_no_nan_appears_on_the_way_back(attend: Any) -> None:
+    """Not even one that a later step would wipe out: who hunts a NaN must not find this one."""
+    queries, keys, values = (torch.randn(2, 2, 3, 4, requires_grad=True) for _ in range(3))
+    nothing = AttentionMask(torch.zeros(2, 3, dtype=torch.bool))
+    with torch.autograd.detect_anomaly(check_nan=True):
+        attend(queries, keys, values, nothing).sum().backward()
+    assert queries.grad is not None
+    assert (queries.grad == 0).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(case=cases(dtypes=(torch.float64,)))
 def test_rows_of_weights_sum_to_one_or_zero_and_respect_the_mask(case: Case) -> None:

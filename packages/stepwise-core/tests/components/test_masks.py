@@ -56,6 +56,12 @@ def test_a_decoding_step_is_the_last_row_of_the_whole() -> None:
         assert torch.equal(part, whole[:, :, -n_new:])
 
 
+def test_the_last_position_alone_needs_no_mask() -> None:
+    """A step of decoding without padding: nothing is behind it, so the fast path may run without a mask."""
+    assert CAUSAL.dense(1, 4) is None
+    assert BOTH.dense(1, 4) is not None
+
+
 def test_from_lengths() -> None:
     mask = AttentionMask.from_lengths(torch.tensor([3, 1]), longest=4)
     assert mask.key_is_real is not None

@@ -27,13 +27,6 @@ VALUES: dict[str, Any] = {
 }
 
 
-def value_of(config: Config, key: str) -> Any:
-    value: Any = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
-
-
 @pytest.mark.parametrize("name", shipped_configs())
 def test_every_shipped_configuration_loads(name: str) -> None:
     resolved = load_config(name, environ={})
@@ -76,9 +69,12 @@ def test_small_numbers_as_people_write_them(text: str, tmp_path: Path) -> None:
         assert resolved.config.training.learning_rate == 1e-4
 
 
-# Each layer sets one key less than the one below it, so that every layer's value is seen once.
-LAYERS = ["default", "preset modern", "file c.yaml", "environment", "flag"]
-KEYS = ["model.bias", "model.norm", "training.eps", "training.warmup_steps", "model.d_model"]
+@pytest.mark.parametrize("name", ["2026-11-21", "2026-11-21 09:30:00", "2026-13-45"])
+def test_text_that_looks_like_a_date_is_text(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"logging: {{experiment_name: {name}}}")
+    assert load_config(path, environ={}).config.logging.experiment_name == name
+    assert load_config(None, [f"logging.notes={name}"], environ={}).config.logging.notes == name
 
 
 def test_flag_over_environment_over_file_over_preset_over_default(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ CHARACTERS = TokenizerPair(LETTERS, LETTERS)
         (["ab"], ["abcd"], 0.0, 2 / 4, 2 / 4),  # missing tokens are wrong ones
         (["abcd"], ["ab"], 0.0, 2 / 4, 1.0),  # and so are surplus ones
         (["aab"], ["abb"], 0.0, 2 / 3, 2 / 3),  # each token is found as often as it is there
+        (["aac"], ["aab"], 0.0, 2 / 3, 2 / 3),
         ([""], ["ab"], 0.0, 0.0, 0.0),
         (["abc", "ab"], ["abd", "ab"], 1 / 2, 4 / 5, 4 / 5),  # over all tokens, not the mean over sentences
     ],
