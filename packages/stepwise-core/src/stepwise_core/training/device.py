@@ -18,16 +18,16 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    missing = (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()) or (
-        device.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if name not in there:
         raise ConfigError(
-            f"training.device = {name!r}: this machine has no such device",
-            hint="use --set training.device=cpu",
+            f"no device {name!r} here; this machine has {', '.join(there)}", hint="--device cpu"
         )
-    return device
+    return torch.device(name)
 
 
 def prepare_torch(config: TrainingConfig) -> torch.device:
