@@ -13,6 +13,7 @@ from stepwise_core.errors import ConfigError
 
 ORIGIN_KEY = "_origin"  # in a run's config.json: where each value came from; ignored when it is loaded again
 TIMESTAMP = "tag:yaml.org,2002:timestamp"
+START = "stepwise config init   (writes one that works)"
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -50,16 +51,17 @@ def read_config_file(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text, object_pairs_hook=_unique) if path.suffix == ".json" else parse_yaml(text)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}", hint=START) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}", hint=START) from None
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: {error}", hint=START) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(
-            f"{path}: expected sections such as `model:` and `training:`, got a {type(values).__name__}"
+            f"{path}: expected sections such as `model:` and `training:`, got a {type(values).__name__}",
+            hint=START,
         )
     values.pop(ORIGIN_KEY, None)
     return values

@@ -20,6 +20,8 @@ from stepwise_core.config.reading import ORIGIN_KEY, find_config, parse_yaml, re
 from stepwise_core.config.schema import Config
 from stepwise_core.errors import ConfigError
 
+ALL_KEYS = "stepwise config schema   (all keys)"
+
 
 @dataclass(frozen=True)
 class ResolvedConfig:
@@ -149,7 +151,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     """Read `key=value` as a flat dictionary: of one key, or of those of a section given as a whole."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text!r}: expected key=value, e.g. --set model.d_model=256")
+        raise ConfigError(f"--set {text!r}: expected key=value, e.g. --set model.d_model=256", hint=ALL_KEYS)
     return _flatten({key.strip(): _parse_value(key.strip(), value)})
 
 
@@ -157,7 +159,7 @@ def _parse_value(key: str, text: str) -> Any:
     try:
         return parse_yaml(text)
     except ValueError:
-        raise ConfigError(f"{key}={text}: not a YAML value; quote it") from None
+        raise ConfigError(f"{key}={text}: not a YAML value; quote it", hint=ALL_KEYS) from None
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -212,7 +214,7 @@ def _explain(findings: list[ErrorDetails], problems: list[str], origins: Mapping
     lines += problems
     count = f"{len(lines)} mistakes" if len(lines) > 1 else "1 mistake"
     text = "\n".join(f"  {line}" for line in lines)
-    return ConfigError(f"{count} in the configuration:\n{text}", hint="stepwise config schema   (all keys)")
+    return ConfigError(f"{count} in the configuration:\n{text}", hint=ALL_KEYS)
 
 
 def _origin(origins: Mapping[str, str], key: str) -> str:
