@@ -36,13 +36,21 @@ def execute(
     with folder.locked(), _log_file(folder.path / "run.log"):
         with error_console().status("preparing data"):
             session = prepare()
-        for remark in session.dataset.remarks:
+        for remark in [*session.dataset.remarks, *_left_out(session)]:
             log.warning(remark)
         with _open_logger(folder, config, session) as logger:
             with catch_stop_signals() as stop, ProgressDisplay() as display:
                 Trainer(session, [display, JournalListener(logger, config.logging, folder.path)], stop).run()
             if evaluate:
                 conclude(folder, session.dataset, logger)
+
+
+def _left_out(session: Session) -> Iterator[str]:
+    """Say how many pairs were too long for the model; only `data.parallel.skip_long` lets them pass."""
+    for name, split in (("train", session.train), ("valid", session.valid)):
+        if split.n_skipped:
+            limit = session.config.model.max_length
+            yield f"{name}: pairs longer than {limit} tokens, left out: {split.n_skipped}"
 
 
 def _open_logger(folder: RunFolder, config: Config, session: Session) -> ExperimentLogger:

@@ -122,5 +122,6 @@ def _too_long(
     return DataError(
         f"{origin}, example {number}: the {side} {start!r} has {length} tokens with the end mark, "
         f"the limit is {max_length}",
-        hint=f"raise model.max_length to {length}, or leave long pairs out with data.parallel.skip_long",
+        hint=f"raise model.max_length to {length}, or leave such pairs out; "
+        "data.parallel.skip_long does so in training and validation",
     )

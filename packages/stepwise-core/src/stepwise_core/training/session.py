@@ -7,7 +7,7 @@ import torch
 
 from stepwise_core.config import Config
 from stepwise_core.data.batches import BatchPlan, EncodedSplit, encode_split
-from stepwise_core.data.dataset import Dataset, load_dataset
+from stepwise_core.data.dataset import SPLITS, Dataset, load_dataset
 from stepwise_core.data.tokenizers import TokenizerPair, build_tokenizers
 from stepwise_core.errors import DataError
 from stepwise_core.models import Transformer, build_model
@@ -104,15 +104,18 @@ def resume_session(config: Config, folder: RunFolder, checkpoint: str = "latest"
 def _assemble(config: Config, folder: RunFolder, dataset: Dataset, tokenizers: TokenizerPair) -> Session:
     training = config.training
     device = prepare_torch(training)
-    limit, skip = config.model.max_length, config.data.parallel.skip_long
-    train = encode_split(
-        dataset.train, tokenizers, max_length=limit, origin=_origin(config, "train"), skip_long=skip
-    )
-    valid = encode_split(
-        dataset.valid, tokenizers, max_length=limit, origin=_origin(config, "valid"), skip_long=skip
-    )
+    encoded = {  # the test split too: a sentence that cannot be scored is found now, not after the training
+        split: encode_split(
+            dataset.split(split),
+            tokenizers,
+            max_length=config.model.max_length,
+            origin=_origin(config, split),
+            skip_long=config.data.parallel.skip_long and split != "test",
+        )
+        for split in SPLITS
+    }
     plan = BatchPlan(
-        train,
+        encoded["train"],
         batch_size=training.batch_size,
         batch_by=training.batch_by,
         seed=stream_seed(training.seed, "data order"),
@@ -124,8 +127,8 @@ def _assemble(config: Config, folder: RunFolder, dataset: Dataset, tokenizers: T
         folder=folder,
         dataset=dataset,
         tokenizers=tokenizers,
-        train=train,
-        valid=valid,
+        train=encoded["train"],
+        valid=encoded["valid"],
         plan=plan,
         model=model,
         optimizer=build_optimizer(model, training, device),
