@@ -1,14 +1,18 @@
-"""Where the command line writes: one rich console for results, one for everything else.
+"""Where the command line writes: one rich console for results, one for everything else; JSON for programs.
 
 rich takes a tenth of a second to import, so both consoles are made on first use. Results go to standard
 output, where they can be piped; progress, notes and errors go to standard error. rich itself honours NO_COLOR
 and FORCE_COLOR.
 """
 
+import json
+import math
 import os
 import sys
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,3 +40,17 @@ def error_console() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, width=_width(sys.stderr.isatty()))
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, on standard output."""
+    click.echo(json.dumps(finite(value), indent=2))
+
+
+def finite(value: Any) -> Any:
+    """Turn NaN and infinities, which JSON does not know, into text."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,11 +1,11 @@
 """`stepwise evaluate`."""
 
-import json
 from pathlib import Path
 
 import click
 
-from stepwise_cli.options import find_run, runs_dir_option
+from stepwise_cli.console import print_json
+from stepwise_cli.options import find_run, json_option, runs_dir_option
 
 
 @click.command()
@@ -19,7 +19,7 @@ from stepwise_cli.options import find_run, runs_dir_option
 @click.option("--length-penalty", type=click.FloatRange(0), help="Alpha; default: as configured.")
 @click.option("--max-examples", type=click.IntRange(1), help="Score only the first so many.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print scores as JSON.")
+@json_option
 def evaluate(
     run: str | None,
     runs_dir: Path,
@@ -50,6 +50,6 @@ def evaluate(
         evaluation = score(loaded, dataset, split, decoding, max_examples=max_examples, on_progress=advance)
     evaluation.save(loaded.folder.evaluation_file)
     if as_json:
-        click.echo(json.dumps({"scores": evaluation.scores, "signatures": evaluation.signatures}, indent=2))
+        print_json({"scores": evaluation.scores, "signatures": evaluation.signatures})
     else:
         show_outcome(loaded.folder, evaluation, loaded.state.seconds)

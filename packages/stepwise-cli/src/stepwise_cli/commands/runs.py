@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from stepwise_cli.console import console
+from stepwise_cli.console import console, finite, print_json
 from stepwise_cli.options import json_option, runs_dir_option
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def list_command(runs_dir: Path, sort: str, words: str | None, as_json: bool) ->
     found = list_runs(runs_dir)
     chosen = sorted((run for run in found if _matches(run, words)), key=_SORT_KEYS[sort])
     if as_json:
-        _print_json([_as_json(run) for run in chosen])
+        print_json([_as_json(run) for run in chosen])
     elif not found:
         click.echo(f"No runs in {runs_dir} yet. Start one: stepwise train")
     elif not chosen:
@@ -102,7 +102,7 @@ def show_command(run: str, runs_dir: Path, as_json: bool) -> None:
     files = list(_files(journal, path))
     if as_json:
         curve_facts = {name: _curve_facts(points) for name, points in curves.items()}
-        _print_json(_as_json(summary) | {"parameters": parameters, "series": curve_facts, "files": files})
+        print_json(_as_json(summary) | {"parameters": parameters, "series": curve_facts, "files": files})
         return
     _print_heading(summary)
     _print_pairs("Parameters", ((name, _cell(value)) for name, value in parameters.items()))
@@ -235,7 +235,7 @@ def best_command(metric: str, mode: Literal["min", "max"] | None, runs_dir: Path
         rows = [
             {"run": name, "metric": one.name, "value": one.value, "step": one.step} for name, one in ranked
         ]
-        _print_json({"mode": mode, "runs": rows})
+        print_json({"mode": mode, "runs": rows})
         return
     table = _table(None, "", "run", f">{metric}", ">step")
     table.columns[1].no_wrap = True
@@ -257,7 +257,7 @@ def compare_command(run: tuple[str, ...], runs_dir: Path, as_json: bool) -> None
         raise click.UsageError("name at least two runs to compare")
     result = compare([resolve_run(runs_dir, name) for name in run])
     if as_json:
-        _print_json(asdict(result))
+        print_json(asdict(result))
         return
     parameters = _table("Parameters that differ", "parameter", *map(_clean, result.runs))
     for name, values in result.parameters.items():
@@ -279,19 +279,6 @@ def compare_command(run: tuple[str, ...], runs_dir: Path, as_json: bool) -> None
 
 def _as_json(run: "RunSummary") -> dict[str, Any]:
     return asdict(run) | {"path": str(run.path)}
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(_finite(value), indent=2))
-
-
-def _finite(value: Any) -> Any:
-    """Turn NaN and infinities, which JSON does not know, into text."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(title: str | None, *columns: str) -> "Table":
@@ -324,7 +311,7 @@ def _clean(text: str) -> str:
 
 def _cell(value: Any) -> str:
     """Show a parameter."""
-    return _clean(value if isinstance(value, str) else json.dumps(_finite(value), ensure_ascii=False))
+    return _clean(value if isinstance(value, str) else json.dumps(finite(value), ensure_ascii=False))
 
 
 def _number(value: float) -> str:
