@@ -26,8 +26,9 @@ def test_the_smallest_change_is_seen(dtype: torch.dtype) -> None:
 
 
 def test_signs_of_zero_differ_and_equal_nans_do_not() -> None:
-    found = compare_tensors({"a": torch.tensor([0.0, math.nan])}, {"a": torch.tensor([-0.0, math.nan])})
-    assert (found.values, found.different) == (2, 1)
+    zeros = compare_tensors({"a": torch.tensor([0.0, 0.0, 0.0])}, {"a": torch.tensor([-0.0, 0.0, -0.0])})
+    assert (zeros.values, zeros.different, zeros.largest) == (3, 2, 0.0)
+    assert compare_tensors({"a": torch.tensor([math.nan])}, {"a": torch.tensor([math.nan])}).is_zero
 
 
 def test_a_nan_against_a_number_is_infinitely_far() -> None:

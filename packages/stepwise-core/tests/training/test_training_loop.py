@@ -7,6 +7,7 @@ import pytest
 import torch
 from tiny import Recorder, StopAt, tiny_session, train, train_run
 
+from stepwise_core.data.batches import collate
 from stepwise_core.errors import Interrupted
 from stepwise_core.training.checkpoints import read_checkpoint
 from stepwise_core.training.loop import Trainer
@@ -170,6 +171,14 @@ def test_validation_is_the_plain_loss_without_dropout(tmp_path: Path) -> None:
     assert found.perplexity == pytest.approx(math.exp(found.loss))
     session.model.eval()
     assert measure_loss(session.model, session.valid, 128, cpu) == found
+    total, correct = 0.0, 0
+    for row in range(len(session.valid)):  # one by one: no padding, no mask
+        example = collate(session.valid, (row,))
+        log_p = session.model(example.source, example.target_input).detach().log_softmax(-1)[0]  # (T, V)
+        total -= float(log_p[torch.arange(len(log_p)), example.target_output[0]].sum())
+        correct += int((log_p.argmax(-1) == example.target_output[0]).sum())
+    assert found.loss == pytest.approx(total / found.target_tokens, rel=1e-5)
+    assert found.token_accuracy == correct / found.target_tokens
 
 
 def test_a_uniform_model_is_as_perplexed_as_its_vocabulary_is_large(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def label_smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Te
         Scalar sum in nats. Divide by the target tokens of the whole optimiser step, not of this batch: then
         32 x 1 and 4 x 8 ragged micro-batches give the same gradient.
     """
-    precise = torch.promote_types(logits.dtype, torch.float32)  # a sum over a vocabulary is too long for bfloat16
+    # A sum over a vocabulary is too long for bfloat16; float64 stays what it is.
+    precise = torch.promote_types(logits.dtype, torch.float32)
     return F.cross_entropy(
         logits.flatten(0, 1).to(precise),
         targets.flatten(),
