@@ -120,7 +120,7 @@ def test_rows_of_the_drawn_weights_sum_to_one(runs_dir: Path) -> None:
     """From the checkpoint to the figure: what is drawn is a distribution per token that looks."""
     from stepwise_core.decoding.attention import attend_text
     from stepwise_core.pictures.text_attention import KINDS, attention_maps
-    from stepwise_core.runs import load_run
+    from stepwise_core.trained import load_run
 
     run = load_run(runs_dir / "small-run")
     found = attend_text(run.model, run.tokenizers, TEXT)

@@ -9,7 +9,8 @@ from matplotlib.image import imread
 
 from stepwise_cli.main import main
 from stepwise_core.config import load_config
-from stepwise_core.runs import create_run, load_run
+from stepwise_core.runs import create_run
+from stepwise_core.trained import load_run
 from stepwise_core.training.loop import Trainer
 from stepwise_core.training.session import start_session
 

@@ -17,7 +17,7 @@ from stepwise_core.files import write_atomic
 
 if TYPE_CHECKING:
     from stepwise_core.data.dataset import Dataset, Example
-    from stepwise_core.runs import LoadedRun
+    from stepwise_core.trained import LoadedRun
 
 
 @dataclass(frozen=True)

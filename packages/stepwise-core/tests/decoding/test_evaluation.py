@@ -14,7 +14,8 @@ from stepwise_core.decoding.translate import translate
 from stepwise_core.errors import DataError
 from stepwise_core.evaluation import Evaluation, describe_decoding, evaluate, score_outputs
 from stepwise_core.models import build_model, count_parameters
-from stepwise_core.runs import LoadedRun, RunFolder
+from stepwise_core.runs import RunFolder
+from stepwise_core.trained import LoadedRun
 from stepwise_core.training.state import TrainingState
 
 LETTERS = train_tokenizer(TokenizerConfig(type="character"), ["abcdefgh "])

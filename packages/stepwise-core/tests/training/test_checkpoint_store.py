@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tiny import StopAt, assert_equal_checkpoints, resume, tiny_session, train, train_run
 from torch import nn
 
-from stepwise_core.runs import RunFolder, load_run
+from stepwise_core.runs import RunFolder
+from stepwise_core.trained import load_run
 from stepwise_core.training.checkpoints import CheckpointStore, average_checkpoints, read_checkpoint
 from stepwise_core.training.state import Identity, TrainingState
 

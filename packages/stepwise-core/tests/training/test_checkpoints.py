@@ -12,7 +12,8 @@ from tiny import StopAt, tiny_config, tiny_session, train, train_run
 from stepwise_core.errors import CheckpointError, DataError
 from stepwise_core.files import sha256_of
 from stepwise_core.models import count_parameters
-from stepwise_core.runs import RunFolder, load_run
+from stepwise_core.runs import RunFolder
+from stepwise_core.trained import load_run
 from stepwise_core.training.checkpoints import (
     load_weights,
     model_tensors,

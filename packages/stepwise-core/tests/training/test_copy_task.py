@@ -7,7 +7,8 @@ from tiny import train
 
 from stepwise_core.config import load_config
 from stepwise_core.evaluation import evaluate
-from stepwise_core.runs import create_run, load_run
+from stepwise_core.runs import create_run
+from stepwise_core.trained import load_run
 from stepwise_core.training.session import start_session
 
 

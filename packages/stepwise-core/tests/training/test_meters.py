@@ -11,7 +11,7 @@ from tiny import Recorder, StopAt, resume, tiny_session, train, train_run
 from torch import nn
 
 from stepwise_core.errors import ConfigError, Interrupted
-from stepwise_core.runs import load_run
+from stepwise_core.trained import load_run
 from stepwise_core.training.device import choose_device
 from stepwise_core.training.loop import Trainer
 from stepwise_core.training.meters import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import tiny_session, train, train_run
 
-from stepwise_core.runs import load_run
+from stepwise_core.trained import load_run
 from stepwise_core.training.checkpoints import read_checkpoint
 
 

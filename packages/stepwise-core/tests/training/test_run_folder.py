@@ -11,7 +11,8 @@ from tiny import tiny_config, train_run
 
 from stepwise_core.config import load_config
 from stepwise_core.errors import CheckpointError, ConfigError, DataError, RunError
-from stepwise_core.runs import RunFolder, create_run, default_run_name, load_run
+from stepwise_core.runs import RunFolder, create_run, default_run_name
+from stepwise_core.trained import load_run
 
 
 def test_the_default_name_is_model_data_and_time() -> None:

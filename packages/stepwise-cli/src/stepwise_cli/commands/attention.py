@@ -76,7 +76,7 @@ def attention(
     """
     from stepwise_core.decoding.attention import attend_text
     from stepwise_core.pictures.text_attention import save_text_attention
-    from stepwise_core.runs import load_run
+    from stepwise_core.trained import load_run
 
     loaded = load_run(find_run(runs_dir, run), checkpoint, device)
     kinds = KINDS if kind == "all" else (kind,)

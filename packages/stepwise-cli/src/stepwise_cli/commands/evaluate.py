@@ -39,7 +39,7 @@ def evaluate(
     from stepwise_cli.training.conclude import show_outcome
     from stepwise_core.data.dataset import load_dataset
     from stepwise_core.evaluation import evaluate as score
-    from stepwise_core.runs import load_run
+    from stepwise_core.trained import load_run
 
     loaded = load_run(find_run(runs_dir, run), checkpoint, device)
     dataset = load_dataset(loaded.config.data)

@@ -37,7 +37,7 @@ def translate(
     """
     from stepwise_core.decoding.translate import encode_source
     from stepwise_core.decoding.translate import translate as search
-    from stepwise_core.runs import load_run
+    from stepwise_core.trained import load_run
 
     loaded = load_run(find_run(runs_dir, run), checkpoint, device)
     beam_size = beam_size or max(n_best, loaded.config.evaluation.beam_size)

@@ -16,7 +16,7 @@ from stepwise_core.runs import RunFolder
 from stepwise_track import ExperimentLogger, log_metrics_to_clearml
 
 if TYPE_CHECKING:
-    from stepwise_core.runs import LoadedRun
+    from stepwise_core.trained import LoadedRun
 
 SCORES_SHOWN = ("exact_match", "token_accuracy", "token_recall", "bleu", "chrf", "perplexity", "num_examples")
 
@@ -24,7 +24,7 @@ SCORES_SHOWN = ("exact_match", "token_accuracy", "token_recall", "bleu", "chrf",
 def conclude(folder: RunFolder, dataset: Dataset, logger: ExperimentLogger) -> None:
     """Score the test split, draw curves and attention, record everything, print the final table."""
     from stepwise_core.evaluation import evaluate
-    from stepwise_core.runs import load_run
+    from stepwise_core.trained import load_run
 
     run = load_run(folder.path)
     with counting("scoring held-out examples", len(dataset.test)) as advance:

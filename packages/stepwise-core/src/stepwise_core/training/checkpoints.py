@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from stepwise_core.config import Config
+from stepwise_core.data.tokenizers import TokenizerPair
 from stepwise_core.errors import CheckpointError
 from stepwise_core.files import folder_written_atomically, replace_link, sha256_of
 from stepwise_core.training.state import Identity, TrainingState
@@ -181,6 +183,32 @@ def _validation_loss(path: Path) -> float | None:
     """Return the validation loss measured at exactly this checkpoint, or None if it is of another step."""
     state = read_state(path)
     return state.last_validation_loss if state and state.validated_at == state.step else None
+
+
+def check_identity(config: Config, tokenizers: TokenizerPair, identity: Identity, checkpoint: Path) -> None:
+    """Refuse a model or tokenizers other than those a checkpoint was trained with.
+
+    Weights may fit by their shapes and still mean something else: with another number of heads, for example.
+
+    Raises:
+        CheckpointError: if a setting of the model or a fingerprint differs.
+    """
+    settings = config.model.model_dump(mode="json")
+    for key, value in identity.model.items():
+        if key in settings and settings[key] != value:
+            raise CheckpointError(
+                f"{checkpoint} was trained with model.{key} = {value}, but the configuration says {settings[key]}",
+                hint="put the run's own config.json back, or train a new run",
+            )
+    for side, have, want in (
+        ("source", tokenizers.source.fingerprint, identity.source_vocabulary),
+        ("target", tokenizers.target.fingerprint, identity.target_vocabulary),
+    ):
+        if have != want:
+            raise CheckpointError(
+                f"vocabulary mismatch: {side} tokenizer {have}, but {checkpoint} was trained with {want}",
+                hint="put the run's own tokenizer/ folder back, or train a new run",
+            )
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -11,8 +11,14 @@ from stepwise_core.data.dataset import SPLITS, Dataset, load_dataset
 from stepwise_core.data.tokenizers import TokenizerPair, build_tokenizers
 from stepwise_core.errors import DataError
 from stepwise_core.models import Transformer, build_model
-from stepwise_core.runs import RunFolder, check_identity
-from stepwise_core.training.checkpoints import CheckpointStore, load_optimizer, load_weights, read_checkpoint
+from stepwise_core.runs import RunFolder
+from stepwise_core.training.checkpoints import (
+    CheckpointStore,
+    check_identity,
+    load_optimizer,
+    load_weights,
+    read_checkpoint,
+)
 from stepwise_core.training.device import prepare_torch
 from stepwise_core.training.optimizer import build_optimizer
 from stepwise_core.training.randomness import seed_torch, stream_seed
