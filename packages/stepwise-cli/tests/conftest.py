@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 from tiny_command import TINY, Fails
 
+from stepwise_cli.console import console, error_console
 from stepwise_cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def wide_consoles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test new consoles, as wide as for a pipe: pytest-xdist tells its workers of 80 columns."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    console.cache_clear()
+    error_console.cache_clear()
 
 
 @pytest.fixture(scope="session")
