@@ -8,12 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import StopAt, assert_equal_checkpoints, resume, tiny_session, train, train_run
+from tiny import StopAt, assert_equal_checkpoints, resume, tiny_config, tiny_session, train, train_run
 from torch import nn
 
 from stepwise_core.runs import RunFolder
 from stepwise_core.trained import load_run
 from stepwise_core.training.checkpoints import CheckpointStore, average_checkpoints, read_checkpoint
+from stepwise_core.training.session import resume_session
 from stepwise_core.training.state import Identity, TrainingState
 
 
@@ -129,6 +130,17 @@ def test_averaging_at_the_end_makes_the_checkpoint_that_is_used(tmp_path: Path) 
         mean = sum(part[name] for part in parts) / 3
         torch.testing.assert_close(parameter.detach(), mean, msg=name)
     assert load_run(folder.path, "latest").checkpoint.name == "step-00000016"
+
+
+def test_an_average_does_not_outlive_further_training(tmp_path: Path) -> None:
+    average = "training.average_checkpoints=2"
+    folder, _ = train_run(tmp_path, average)
+    longer = tiny_config(average, "training.epochs=9").config
+    train(resume_session(longer, folder), StopAt(3))
+    assert load_run(folder.path).checkpoint.name != "averaged"
+    train(resume_session(longer, folder))
+    run = load_run(folder.path)
+    assert (run.checkpoint.name, run.state.step) == ("averaged", 72)
 
 
 def test_without_averaging_the_best_is_used(tmp_path: Path) -> None:

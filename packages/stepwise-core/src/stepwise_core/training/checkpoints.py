@@ -22,6 +22,7 @@ from stepwise_core.files import folder_written_atomically, replace_link, sha256_
 from stepwise_core.training.state import Identity, TrainingState
 
 FORMAT = 1
+AVERAGED = "averaged"
 MODEL, OPTIMIZER, STATE, MANIFEST = (
     "model.safetensors",
     "optimizer.safetensors",
@@ -164,6 +165,9 @@ class CheckpointStore:
         for path in paths:
             if path not in keep and path.resolve() not in keep:
                 shutil.rmtree(path)
+        shutil.rmtree(
+            self.folder / AVERAGED, ignore_errors=True
+        )  # of an earlier end: `load_run` would prefer it
         for leftover in self.folder.glob(".*"):  # of a process that was killed while it wrote
             if leftover.is_symlink():
                 leftover.unlink()

@@ -13,7 +13,7 @@ from stepwise_core.data.dataset import Example
 from stepwise_core.decoding.translate import translate
 from stepwise_core.errors import DivergedError, Interrupted
 from stepwise_core.models import count_parameters
-from stepwise_core.training.checkpoints import average_checkpoints
+from stepwise_core.training.checkpoints import AVERAGED, average_checkpoints
 from stepwise_core.training.device import describe_device
 from stepwise_core.training.divergence import save_divergence
 from stepwise_core.training.interrupts import StopRequest
@@ -241,7 +241,7 @@ class Trainer:
         count = self.config.training.average_checkpoints
         if count:
             kept = self.session.store.kept()[-count:]
-            average_checkpoints(kept, self.session.store.folder / "averaged")
+            average_checkpoints(kept, self.session.store.folder / AVERAGED)
 
     def _announce(self) -> None:
         plan = RunPlan(
