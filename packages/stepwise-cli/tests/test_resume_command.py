@@ -70,7 +70,10 @@ def test_more_epochs_can_be_trained_and_are_remembered(run: Path, capsys: pytest
     assert "24 steps from step 16" in capsys.readouterr().out
     assert step_of(run) == 24
     assert RunFolder(run).config().training.epochs == 3
-    assert json.loads((run / "config.json").read_text())["_origin"]["training.epochs"] == "flag"
+    origins = json.loads((run / "config.json").read_text())["_origin"]
+    assert [origins[f"training.{key}"] for key in ("epochs", "batch_size", "betas", "accumulation")] == [
+        *("flag", "file tiny.yaml", "preset modern", "default"),
+    ]
 
 
 def test_a_changed_setting_is_kept_when_the_resumed_run_is_stopped(run: Path, fails: Fails) -> None:

@@ -1,5 +1,6 @@
 """`stepwise resume`."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import click
 from stepwise_cli.options import find_run, runs_dir_option
 
 if TYPE_CHECKING:
+    from stepwise_core.config import ResolvedConfig
     from stepwise_core.runs import RunFolder
     from stepwise_core.training.session import Session
 
@@ -53,10 +55,19 @@ def resume(
     def prepare() -> "Session":
         session = resume_session(resolved.config, folder, checkpoint)
         if overrides:  # now, so that the next resume goes on with them too
-            write_atomic(folder.config_file, resolved.to_json())
+            write_atomic(folder.config_file, _with_first_origins(folder, resolved).to_json())
         return session
 
     execute(folder, resolved.config, prepare, evaluate=evaluate)
+
+
+def _with_first_origins(folder: "RunFolder", resolved: "ResolvedConfig") -> "ResolvedConfig":
+    """Return the configuration with where each value came from when the run began, or a flag of this resume."""
+    from stepwise_core.config import ResolvedConfig
+
+    first = json.loads(folder.config_file.read_text(encoding="utf-8")).get("_origin", {})
+    changed = {key: origin for key, origin in resolved.origins.items() if origin == "flag"}
+    return ResolvedConfig(resolved.config, {**resolved.origins, **first, **changed})
 
 
 def _show_if_finished(folder: "RunFolder", checkpoint: str) -> bool:
