@@ -84,11 +84,14 @@ def test_a_changed_setting_is_kept_when_the_resumed_run_is_stopped(run: Path, fa
     assert 20 <= step_of(run) < 4_000
 
 
-@pytest.mark.parametrize("change", ["model.d_model=32", "data.seed=1", "tokenizer.type=word", "preset=paper"])
+@pytest.mark.parametrize(
+    "change",
+    ["model.d_model=32", "data.seed=1", "tokenizer.type=word", "preset=paper", "training.batch_size=7"],
+)
 def test_what_the_weights_depend_on_stays(run: Path, fails: Fails, change: str) -> None:
     before = (run / "config.json").read_bytes()
     message = fails(3, "resume", "tiny", "--set", change, "--runs-dir", run.parent)
-    assert f"--set {change}: a resumed run keeps its model, data and tokenizer" in message
+    assert f"--set {change}: a resumed run keeps its model, tokenizer, data and batches" in message
     assert (run / "config.json").read_bytes() == before
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CHANGEABLE = ("training.", "evaluation.", "logging.")
 """Settings that a resumed run may change: those that its weights and its data do not depend on."""
+FIXED = ("training.batch_size=", "training.batch_by=", "training.seed=")
+"""Except these: which examples of an epoch have been seen follows from them."""
 
 
 @click.command()
@@ -40,9 +42,9 @@ def resume(
 
     folder = RunFolder(find_run(runs_dir, run))
     for text in overrides:
-        if not text.startswith(CHANGEABLE):
+        if not text.startswith(CHANGEABLE) or text.startswith(FIXED):
             raise ConfigError(
-                f"--set {text}: a resumed run keeps its model, data and tokenizer",
+                f"--set {text}: a resumed run keeps its model, tokenizer, data and batches",
                 hint="stepwise train   (a new run)",
             )
     resolved = load_config(folder.config_file, overrides, environ={})

@@ -26,7 +26,7 @@ def conclude(folder: RunFolder, dataset: Dataset, logger: ExperimentLogger) -> N
     from stepwise_core.evaluation import evaluate
     from stepwise_core.trained import load_run
 
-    run = load_run(folder.path)
+    run = load_run(folder.path, device=folder.config().training.device)
     with counting("scoring held-out examples", len(dataset.test)) as advance:
         evaluation = evaluate(run, dataset, on_progress=advance)
     evaluation.save(folder.evaluation_file)
