@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stepwise-installed
 
 # What may be added on the command line:
-PIP_ARGS   ?=#   pip arguments, such as --extra-index-url https://download.pytorch.org/whl/cpu
+PIP_ARGS   ?=#   pip arguments, such as --extra-index-url URL
 DEMO_ARGS  ?=#   arguments of the demo, such as --smoke
 BENCH_ARGS ?=#   arguments of the benchmarks
 TOX_ARGS   ?=#   arguments of tox, such as -e lint
