@@ -76,7 +76,9 @@ class RunFolder:
         Raises:
             RunError: if another process holds it, or the folder cannot be written.
         """
-        lock = FileLock(self.path / "run.lock", timeout=0)
+        lock = FileLock(
+            self.path / "run.lock", timeout=1
+        )  # a killed holder may leave it to a child for a moment
         try:
             lock.acquire()
         except Timeout:

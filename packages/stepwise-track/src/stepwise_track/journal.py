@@ -190,7 +190,7 @@ class JournalWriter:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._pid = os.getpid()
-        self._lock = FileLock(self.directory / "writer.lock", timeout=0, thread_local=False)
+        self._lock = FileLock(self.directory / "writer.lock", timeout=limits.LOCK_WAIT_S, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:

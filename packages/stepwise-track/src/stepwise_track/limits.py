@@ -21,3 +21,6 @@ PROCESS_START_TOLERANCE_S = 2.0
 
 HISTOGRAM_BINS = 64
 """Bins of a histogram: enough for the shape of a weight matrix, few enough for a line of the journal."""
+
+LOCK_WAIT_S = 1.0
+"""How long to wait for a journal's lock: a killed writer may leave it for a moment to a child it was just starting."""
