@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stepwise_core.decoding.attention import TextAttention
+from stepwise_core.models.attention_maps import KINDS
 from stepwise_core.pictures.files import PictureFormat
 from stepwise_core.pictures.heatmaps import AttentionMaps, save_attention
-
-KINDS = ("encoder", "decoder", "cross")
 
 
 def attention_maps(attention: TextAttention, kind: str) -> AttentionMaps:
