@@ -21,7 +21,7 @@ help: ## list the targets
 
 venv: $(STAMP) ## create .venv with everything pinned (PYTHON=python3.11, PIP_ARGS=…)
 
-$(STAMP): constraints.txt pyproject.toml ci/make_venv.sh $(wildcard packages/*/pyproject.toml)
+$(STAMP): constraints.txt ci/agent-requirements.txt pyproject.toml ci/make_venv.sh $(wildcard packages/*/pyproject.toml)
 	@ci/make_venv.sh $(STAMP) $(PIP_ARGS)
 
 demo: $(STAMP) ## train the date transformer and show what it learned (DEMO_ARGS=--smoke: a minute less)

@@ -38,5 +38,10 @@ if ! "$venv/bin/python" -c 'from importlib.metadata import version; version("tor
 fi
 echo "installing the four packages and the tools"
 "${pip[@]}" --quiet --no-build-isolation "$@" "${packages[@]}" "${tools[@]}"
+# clearml-agent wants older libraries than the tools above, so it lives in an environment of its own, as a user's would.
+if ! "$venv/agent/bin/clearml-agent" --version >/dev/null 2>&1; then
+  "$venv/bin/python" -m venv "$venv/agent"
+fi
+"$venv/agent/bin/python" -m pip --disable-pip-version-check --no-input install --quiet "$@" -r ci/agent-requirements.txt
 touch "$stamp"
 echo "$venv is ready"
