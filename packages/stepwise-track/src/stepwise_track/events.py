@@ -90,16 +90,23 @@ class Scalars:
         values: number by series name.
         step: training step when it was logged; None if no step is known.
         epoch: training epoch.
-        axis: which of the two is the x axis of these points.
+        axis: which of these is the x axis of the points.
         info: anything else that the caller wanted kept.
+        seconds: seconds since the run started, for what is measured by the clock and not by the step.
     """
 
     kind: ClassVar[str] = "scalars"
     values: dict[str, Number]
     step: int | None
     epoch: Number | None = None
-    axis: Literal["step", "epoch"] = "step"
+    axis: Literal["step", "epoch", "seconds"] = "step"
     info: dict[str, Any] | None = None
+    seconds: float | None = None
+
+    @property
+    def place(self) -> Number | None:
+        """Where the points lie on their x axis; None if that is not known."""
+        return {"step": self.step, "epoch": self.epoch, "seconds": self.seconds}[self.axis]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +119,14 @@ class SingleValues:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of plain cells below named columns."""
+    """Rows of plain cells below named columns. `on_model`: it describes the run's model, so it is shown there too."""
 
     kind: ClassVar[str] = "table"
     name: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     step: int | None = None
+    on_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +188,42 @@ class Checkpoint:
     metadata: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Lines that the program printed, without the last line break; what a progress bar overwrote is left out.
+
+    Attributes:
+        stream: where to.
+        text: the lines, as plain text: no colours, no secrets.
+        dropped: lines just before these that a flood of output left out.
+    """
+
+    kind: ClassVar[str] = "console"
+    stream: Literal["stdout", "stderr"]
+    text: str
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A configuration in its own words: the text of a YAML or JSON file, kept beside the parameters."""
+
+    kind: ClassVar[str] = "configuration"
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputDataset:
+    """Data that the run reads: `version` is what names one state of it, `info` what else is known (hash, sizes)."""
+
+    kind: ClassVar[str] = "dataset"
+    name: str
+    version: str
+    project: str | None = None
+    info: dict[str, Any] | None = None
+
+
 Event = (
     RunStarted
     | RunResumed
@@ -194,6 +238,9 @@ Event = (
     | Histogram
     | Artifact
     | Checkpoint
+    | Console
+    | Configuration
+    | InputDataset
 )
 
 EVENT_TYPES: dict[str, type[Event]] = {event_type.kind: event_type for event_type in Event.__args__}

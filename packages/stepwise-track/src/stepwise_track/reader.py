@@ -13,7 +13,7 @@ from stepwise_track.journal import JournalReader, Record, TornTail
 from stepwise_track.values import Number
 
 Point = tuple[Number, Number, float]
-"""A point of a curve: step (or epoch), value, time (Unix seconds)."""
+"""A point of a curve: step (or epoch, or seconds since the start), value, time (Unix seconds)."""
 
 
 def drop_superseded(records: Iterable[Record]) -> list[Record]:
@@ -66,7 +66,7 @@ class RunJournal:
             if isinstance(event, RunResumed):
                 attempt += 1
             elif isinstance(event, Scalars):
-                place = event.epoch if event.axis == "epoch" else event.step
+                place = event.place
                 if place is not None:
                     for name, value in event.values.items():
                         points.setdefault(name, []).append((attempt, (place, value, record.time)))
