@@ -1,0 +1,49 @@
+"""Every limit and time-out of the server, in one place."""
+
+BODY_BYTES = 1 << 30
+"""Largest API request. Clients send batches of at most 15 MiB, but one plot may be larger."""
+
+PAGE_ROWS = 500
+"""Default and largest page of a query: clients take a page of this size for a sign that more follows."""
+
+NAME_CHARACTERS = 3
+"""Shortest name of a task, model, project or queue, after trimming."""
+
+PROJECT_DEPTH = 10
+"""Deepest project path."""
+
+SCROLL_SECONDS = 600.0
+"""How long a scroll position is kept after its last use."""
+
+METRICS_PER_TASK = 2000
+"""Metric and variant pairs of a task that appear in `last_metrics`; the points of further ones are kept too."""
+
+WORKER_SECONDS = 600
+"""A worker that has not reported for this long is gone, unless it asked for another time."""
+
+WATCHDOG_TASK_SECONDS = 7200
+"""A running task that has not reported for this long is stopped."""
+
+WATCHDOG_INTERVAL_S = 900.0
+"""Seconds between two looks for such tasks."""
+
+TOKEN_SECONDS = 30 * 24 * 3600
+"""Lifetime of a token for which no other was asked."""
+
+TOKEN_SECONDS_MAX = 365 * 24 * 3600
+"""Longest lifetime that can be asked for."""
+
+GROUP_COMMIT_CALLS = 256
+"""Most calls that share one transaction, and so one wait for the disk."""
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a connection waits for another process's lock, such as that of `stepwise server compact`."""
+
+REGEX_CHARACTERS = 4096
+"""Longest regular expression in a query."""
+
+REGEX_SECONDS = 0.5
+"""How long one text may be searched for a client's regular expression."""
+
+QUERY_SECONDS = 30.0
+"""A query that reads for longer is given up, so that no pattern or filter can occupy the server."""
