@@ -47,3 +47,15 @@ REGEX_SECONDS = 0.5
 
 QUERY_SECONDS = 30.0
 """A query that reads for longer is given up, so that no pattern or filter can occupy the server."""
+
+COPY_BYTES = 1 << 20
+"""Bytes that are copied at a time."""
+
+REMOTE_SECONDS = 120.0
+"""How long `export` waits for another server's answer."""
+
+EXPORT_EVENTS = 2000
+"""Events that `export` sends in one batch; clients of the official server send at most 15 MiB."""
+
+EXPORT_BYTES = 8 << 20
+"""Bytes of events after which `export` begins another batch."""
