@@ -24,3 +24,49 @@ HISTOGRAM_BINS = 64
 
 LOCK_WAIT_S = 1.0
 """How long to wait for a journal's lock: a killed writer may leave it for a moment to a child it was just starting."""
+
+# The relay.
+
+BATCH_RECORDS = 1000
+"""Most records of one delivery: what a crash in the middle of it makes the tracker see twice."""
+
+BATCH_BYTES = 2**20
+"""Size of the journal's lines at which a delivery is full; one long record may exceed it."""
+
+DELIVERY_INTERVAL_S = 1.0
+"""Seconds from one delivery to the next, unless it is full or the run ends: fewer, larger requests."""
+
+POLL_S = 0.2
+"""Seconds between two looks at the journal or at a process."""
+
+RETRY_FIRST_S = 1.0
+"""Seconds before the first retry after a failure; doubled for each further one, and varied by a quarter so that
+many runs do not come back to a server at the same moment."""
+
+RETRY_MAX_S = 60.0
+"""Longest time between two tries of an unreachable tracker."""
+
+WORKER_STALL_S = 120.0
+"""Seconds without a sign of life after which a worker counts as hung and is killed."""
+
+UPLOAD_BYTES_PER_S = 2**20
+"""Slowest upload that is not taken for a hang: a batch with files gets this much more time."""
+
+WORKER_EXIT_S = 5.0
+"""Seconds that a worker gets to finish its batch when it is asked to stop, or when the relay has died."""
+
+LINGER_S = 600.0
+"""Seconds without new records and without any progress after which the relay ends; a living run starts it again,
+and `stepwise sync` delivers the rest of a finished one."""
+
+RELAY_CHECK_S = 2.0
+"""Seconds between two checks of a run that its relay still lives."""
+
+FINISH_WAIT_S = 10.0
+"""Seconds that `finish` waits for the relay, unless told otherwise."""
+
+RELAY_LOG_BYTES = 2**20
+"""Size at which `relay/relay.log` is set aside as `relay.log.1`, in place of the one before."""
+
+FOREIGN_QUIET_S = 600.0
+"""Seconds without a record after which a run of another host, where no process can be seen, counts as over."""

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from stepwise_track import limits
+from stepwise_track.backends import wanted_backends
 from stepwise_track.events import Parameters, RunResumed, RunStarted, Scalars, SingleValues
 from stepwise_track.naming import create_run_dir, default_run_name
 from stepwise_track.process import this_process
@@ -39,6 +41,9 @@ class ExperimentLogger(RichLogger):
         resume_step: continue the run in `run_dir` after this step; what it logged above that step no longer
             counts.
         log_code: whether to record git commit and diff in `environment.json`.
+        backends: where the relay sends the run besides its journal: names, or options by name; by default
+            those in `STEPWISE_BACKENDS`, separated by commas.
+        finish_wait_s: seconds that `finish` waits at most for the backends to have everything.
 
     Attributes:
         run_dir: the run folder.
@@ -46,7 +51,7 @@ class ExperimentLogger(RichLogger):
 
     Raises:
         TrackError: if the folder cannot be written, is in use, or holds a run while `resume_step` is not
-            given.
+            given; or if there is no backend of a name.
     """
 
     def __init__(
@@ -64,7 +69,11 @@ class ExperimentLogger(RichLogger):
         dataset: str = "data",
         resume_step: int | None = None,
         log_code: bool = True,
+        backends: Sequence[str] | Mapping[str, Mapping[str, Any] | None] | None = None,
+        finish_wait_s: float = limits.FINISH_WAIT_S,
     ) -> None:
+        wanted = wanted_backends(backends)
+        self._finish_wait_s = finish_wait_s
         process = this_process()
         name = experiment_name or default_run_name(model_type, dataset)
         resumed = None if resume_step is None else RunResumed(as_step("resume_step", resume_step), process)
@@ -79,7 +88,7 @@ class ExperimentLogger(RichLogger):
             notes=notes,
             entity=entity,
         )
-        super().__init__(RunSession(run_dir, started, resumed, with_code=log_code))
+        super().__init__(RunSession(run_dir, started, resumed, with_code=log_code, wanted=wanted))
         self._step = resume_step
         if config is not None:
             self.log_hyperparameters(config)
@@ -216,16 +225,20 @@ class ExperimentLogger(RichLogger):
         self.log_hyperparameters({"ablation": {ablation_name: ablation_config}})
         self.log_table(f"ablation/{ablation_name}", rows, columns, step)
 
-    def finish(self, status: str = "completed") -> None:
+    def finish(self, status: str = "completed", *, wait_s: float | None = None) -> None:
         """End the run: write its status and bring everything to the disk. A second call does nothing.
+
+        With backends, waits until they have everything, but not longer than told; what is pending then is said,
+        with the command that delivers it.
 
         Args:
             status: `completed`, `failed` or `stopped`.
+            wait_s: seconds to wait for the backends at most, instead of `finish_wait_s`.
 
         Raises:
             TrackError: for any other status.
         """
-        self._session.finish(status)
+        self._session.finish(status, self._finish_wait_s if wait_s is None else wait_s)
 
     def __enter__(self) -> Self:
         return self

@@ -13,10 +13,12 @@ from pathlib import Path
 from loguru import logger as log
 
 from stepwise_track import limits
+from stepwise_track.backends import Wanted
 from stepwise_track.environment import write_environment
 from stepwise_track.errors import TrackError, cannot_write
 from stepwise_track.events import FINAL_STATUSES, Event, EventsLost, RunFinished, RunResumed, RunStarted
 from stepwise_track.journal import JournalWriter
+from stepwise_track.relay import RelayKeeper
 
 
 class RunSession:
@@ -27,6 +29,7 @@ class RunSession:
         started: the first event of a new run.
         resumed: given to continue a run that is there.
         with_code: whether `environment.json` holds the git commit and diff.
+        wanted: the backends besides the journal, with their options; a relay feeds them.
 
     Attributes:
         lost_events: how many events could not be written.
@@ -36,7 +39,13 @@ class RunSession:
     """
 
     def __init__(
-        self, run_dir: Path, started: RunStarted, resumed: RunResumed | None, *, with_code: bool
+        self,
+        run_dir: Path,
+        started: RunStarted,
+        resumed: RunResumed | None,
+        *,
+        with_code: bool,
+        wanted: Wanted | None = None,
     ) -> None:
         self.run_dir = run_dir
         self.lost_events = self._unreported = 0
@@ -44,7 +53,7 @@ class RunSession:
         self._finished = False
         try:
             self._journal = JournalWriter(run_dir / "journal")
-            self._begin(started, resumed)
+            self._begin(started, resumed, wanted)
         except OSError as error:
             raise cannot_write(run_dir, error) from None
         environment_file = run_dir / "environment.json"
@@ -55,8 +64,8 @@ class RunSession:
         )
         self._environment.start()
 
-    def _begin(self, started: RunStarted, resumed: RunResumed | None) -> None:
-        """Write the first events of this process; let go of the journal if that fails."""
+    def _begin(self, started: RunStarted, resumed: RunResumed | None, wanted: Wanted | None) -> None:
+        """Write the first events of this process, start the relay; let go of the journal if that fails."""
         try:
             if self._journal.recovered:
                 log.warning("cut off {}", self._journal.recovered)
@@ -69,6 +78,7 @@ class RunSession:
                 self._journal.append(started)
             if resumed:
                 self._journal.append(resumed)
+            self._relay = RelayKeeper(self.run_dir, wanted) if wanted else None
         except BaseException:
             self._journal.close()
             raise
@@ -110,8 +120,12 @@ class RunSession:
                 self._journal.append(EventsLost(self._unreported, self._reason))
                 self._unreported = 0
 
-    def finish(self, status: str) -> None:
-        """Write the last event and close the journal. A second call does nothing.
+    def finish(self, status: str, wait_s: float = limits.FINISH_WAIT_S) -> None:
+        """Write the last event, close the journal, give the relay a moment. A second call does nothing.
+
+        Args:
+            status: how the run ended.
+            wait_s: how long to wait for the relay, in seconds.
 
         Raises:
             TrackError: if the status is none of `completed`, `failed`, `stopped`.
@@ -125,5 +139,7 @@ class RunSession:
         with self.surviving_full_disk():
             self._journal.close()
         self._environment.join(limits.ENVIRONMENT_WAIT_S)
+        if self._relay:
+            self._relay.finish(self._journal.last_seq, wait_s)
         if self.lost_events:
             log.warning("{} events of {} were lost: {}", self.lost_events, self.run_dir, self._reason)

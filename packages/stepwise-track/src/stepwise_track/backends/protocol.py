@@ -99,10 +99,11 @@ class RunContext:
         started: the first event: project, name, tags, notes, …
         options: what the user gave for this backend: `backends={"clearml": {…}}`.
         state: plain JSON values that the backend wants to keep, such as the id of the task in the tracker;
-            empty at first. Saved with the cursor after `open` and after every batch.
+            empty at first. Saved whenever the cursor is: after `open`, before and after every batch, and after
+            a failed try, with what the batch under way has put into it until then.
         is_resume: whether something was opened or delivered before, by an earlier worker.
-        uncertain_until: last record of a batch that was under way when an earlier worker ended: what comes up
-            to it may have arrived already. 0 if there is none.
+        uncertain_until: what comes up to this record may have arrived already: it is the last of a batch that
+            was under way when an earlier worker ended, or that just failed here. 0 if there is none.
         save: saves `state` at once; call it as soon as the tracker has named something (a new task), so that a
             crash does not make a second one.
         progress: tells the relay that the backend still works; call it within long uploads. Without a sign for

@@ -1,0 +1,116 @@
+"""The run's side of the relay: starts it, starts it again, says once what is wrong, waits a bounded time at the end.
+
+All of it on a daemon thread: the training thread never waits, and no exit hangs.
+"""
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from loguru import logger as log
+
+from stepwise_track import limits
+from stepwise_track.backends import Wanted
+from stepwise_track.relay.cursor import CANNOT_GO_ON, FOLDER, GAVE_UP, Cursor, cursor_path
+from stepwise_track.relay.supervisor import relay_command, save_wanted
+
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK")
+"""What torchrun sets: an SDK in the relay must not take itself for one of several trainers."""
+
+
+class RelayKeeper:
+    """Keeps the relay of a run alive while the run is.
+
+    Args:
+        run_dir: the run folder.
+        wanted: its backends, with their options.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+
+    def __init__(self, run_dir: Path, wanted: Wanted) -> None:
+        self.run_dir, self.names = run_dir.resolve(), list(wanted)
+        self._pid = os.getpid()
+        self._over = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reported: dict[str, str] = {}
+        save_wanted(self.run_dir, wanted)
+        threading.Thread(target=self._keep, name="relay-keeper", daemon=True).start()
+
+    def cursors(self) -> dict[str, Cursor]:
+        """Return how far each backend has come."""
+        return {name: Cursor.load(cursor_path(self.run_dir, name)) for name in self.names}
+
+    def finish(self, last_seq: int, wait_s: float) -> None:
+        """Wait until everything has arrived, but not longer than told; then say what is pending.
+
+        Args:
+            last_seq: number of the last record of the run.
+            wait_s: seconds to wait at most.
+        """
+        if os.getpid() != self._pid:  # a fork: the run is its parent's
+            return
+        deadline = time.monotonic() + wait_s
+        while True:
+            pending = {name: one for name, one in self.cursors().items() if not _is_done(one, last_seq)}
+            if all(one.health in GAVE_UP for one in pending.values()) or time.monotonic() >= deadline:
+                break
+            time.sleep(min(limits.POLL_S, max(0.0, deadline - time.monotonic())))
+        self._over.set()
+        for name, cursor in pending.items():
+            why = f"{cursor.health}: {cursor.error}" if cursor.error else cursor.health
+            log.warning(
+                "{}: {} of {} events of {} are pending ({}); to deliver them: stepwise sync {}",
+                *(name, last_seq - cursor.delivered, last_seq, self.run_dir.name, why, self.run_dir),
+            )
+
+    def _keep(self) -> None:
+        """Start the relay, and again whenever it has died, until the run is over."""
+        while not self._over.is_set():
+            try:
+                if self._process is None:
+                    self._process = self._start()
+                elif self._process.poll() not in (None, 0, CANNOT_GO_ON):
+                    log.debug("the relay of {} ended with {}: again", self.run_dir, self._process.returncode)
+                    self._process = self._start()
+                self._report_problems()
+            except OSError as error:  # a full disk, too many processes: it may pass
+                self._say("relay", f"the relay of {self.run_dir.name} cannot work: {error}; the run goes on")
+            self._over.wait(limits.RELAY_CHECK_S)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        """Start the relay in a session of its own, where no Ctrl-C of ours reaches it."""
+        environment = {key: value for key, value in os.environ.items() if key not in RANK_VARIABLES}
+        with (self.run_dir / FOLDER / "relay.log").open("ab") as output:
+            return subprocess.Popen(
+                relay_command(self.run_dir),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def _report_problems(self) -> None:
+        """Say in one line, once, that a backend does not get anything."""
+        for name, cursor in self.cursors().items():
+            if cursor.health in GAVE_UP:
+                self._say(name, f"{name} is {cursor.health}: {cursor.error}. The run goes on without it")
+            elif cursor.failures:
+                self._say(
+                    name, f"{name} is {cursor.health}: {cursor.error}. The run goes on; it is tried again"
+                )
+            else:
+                self._reported.pop(name, None)
+
+    def _say(self, name: str, message: str) -> None:
+        if self._reported.get(name) is None:
+            self._reported[name] = message
+            log.warning("{}", message)
+
+
+def _is_done(cursor: Cursor, last_seq: int) -> bool:
+    return cursor.delivered >= last_seq and cursor.finished is not None

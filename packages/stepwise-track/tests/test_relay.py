@@ -1,0 +1,122 @@
+"""The relay in good weather: everything arrives once, in order, and what a tracker was told can be looked up."""
+
+from pathlib import Path
+
+import pytest
+from relay_tools import Tracker, eventually
+
+from stepwise_track import ExperimentLogger, TrackError
+from stepwise_track.relay import status, sync
+
+
+def log_steps(logger: ExperimentLogger, first: int, last: int) -> None:
+    for step in range(first, last + 1):
+        logger.log_training_step(loss=1.0 / step, learning_rate=0.1, step=step)
+
+
+def test_everything_arrives_once_and_in_order(tmp_path: Path, tracker: Tracker) -> None:
+    tracker.start()
+    run_dir = tmp_path / "run"
+    with ExperimentLogger(
+        "p", run_dir=run_dir, backends={"recorder": tracker.options}, finish_wait_s=60
+    ) as logger:
+        log_steps(logger, 1, 55)
+        logger.log_table("t", [[1, 2]], ["a", "b"])
+        logger.log_histogram("h", [1.0, 2.0])
+        logger.log_histogram("h", [1.0, 2.0])
+    tracker.assert_exactly_once(run_dir, without=frozenset({"table"}))
+    assert tracker.finished() == ["completed"]
+    (one,) = status(run_dir)
+    assert (one.name, one.pending, one.health, one.finished) == ("recorder", 0, "ok", "completed")
+    assert one.degraded == {"histogram: as a number": 2, "table: left out, no tables here": 1}
+    assert one.fidelity == {"table": "not kept"}
+    assert one.busy_s > 0 and one.lag_s >= 0
+
+
+def test_with_no_backends_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPWISE_BACKENDS", "local")
+    with ExperimentLogger("p", run_dir=tmp_path) as logger:
+        log_steps(logger, 1, 3)
+    assert not (tmp_path / "relay").exists() and status(tmp_path) == []
+    with pytest.raises(TrackError, match="has no backend to sync with"):
+        sync(tmp_path)
+
+
+def test_an_unknown_backend_is_an_error_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TrackError, match="no backend 'clearm'") as caught:
+        ExperimentLogger("p", run_dir=tmp_path / "run", backends=["clearm"])
+    assert "clearml" in str(caught.value.hint)
+    monkeypatch.setenv("STEPWISE_BACKENDS", "tensorboard, nonsense")
+    with pytest.raises(TrackError, match="no backend 'nonsense'"):
+        ExperimentLogger("p", run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_that_may_be_a_secret_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrackError, match="'api_key' of backend 'wandb' may be a secret"):
+        ExperimentLogger("p", run_dir=tmp_path / "run", backends={"wandb": {"api_key": "abc"}})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_package_is_one_line_and_the_run_goes_on(
+    tmp_path: Path, tracker: Tracker, warnings: list[str]
+) -> None:
+    tracker.start()
+    backends = {"incomplete": {}, "recorder": tracker.options}
+    logger = ExperimentLogger("p", run_dir=tmp_path / "run", backends=backends)
+    eventually(lambda: warnings, "a warning")
+    log_steps(logger, 1, 5)
+    logger.finish(wait_s=60)
+    tracker.assert_exactly_once(tmp_path / "run")
+    assert "incomplete is missing: backend incomplete cannot be loaded" in warnings[0]
+    assert "module_that_is_not_there" in warnings[0]
+    assert len(warnings) == 2 and "7 of 7 events of run are pending" in warnings[1]
+    assert warnings[1].endswith(f"stepwise sync {tmp_path / 'run'}")
+
+
+def test_an_old_run_can_be_sent_anywhere_and_as_often_as_one_likes(tmp_path: Path, tracker: Tracker) -> None:
+    with ExperimentLogger("p", run_dir=tmp_path / "run") as logger:
+        log_steps(logger, 1, 50)
+    tracker.start()
+    seen: list[int] = []
+    for _ in range(2):
+        (one,) = sync(
+            tmp_path / "run", {"recorder": tracker.options}, lambda now: seen.append(now[0].delivered)
+        )
+        assert (one.pending, one.finished) == (0, "completed")
+    tracker.assert_exactly_once(tmp_path / "run")
+    assert tracker.finished() == ["completed"]
+    assert tracker.lines("calls.txt").count("open") == 1
+    assert seen == sorted(seen) and seen[-1] == 52
+    (one,) = sync(tmp_path / "run", {"second": tracker.options})
+    assert one.name == "second" and one.pending == 0
+    assert {one.name for one in status(tmp_path / "run")} == {"recorder", "second"}
+
+
+def test_a_resumed_run_goes_on_and_every_attempt_is_kept(tmp_path: Path, tracker: Tracker) -> None:
+    tracker.start()
+    backends = {"recorder": tracker.options}
+    with ExperimentLogger("p", run_dir=tmp_path / "run", backends=backends, finish_wait_s=60) as logger:
+        log_steps(logger, 1, 10)
+    with ExperimentLogger(
+        "p", run_dir=tmp_path / "run", resume_step=6, backends=backends, finish_wait_s=60
+    ) as logger:
+        log_steps(logger, 7, 12)
+    tracker.assert_exactly_once(tmp_path / "run")
+    assert tracker.finished() == ["completed", "completed"]
+    steps = [tuple(line.split()[2:]) for line in tracker.lines() if " scalars " in line]
+    assert steps == [(str(step), "0") for step in range(1, 11)] + [(str(step), "1") for step in range(7, 13)]
+
+
+def test_a_sync_during_the_run_takes_over_and_hands_back(tmp_path: Path, tracker: Tracker) -> None:
+    tracker.start()
+    logger = ExperimentLogger("p", run_dir=tmp_path / "run", backends={"recorder": tracker.options})
+    log_steps(logger, 1, 30)
+    (one,) = sync(tmp_path / "run")
+    assert one.delivered >= 31 and one.finished is None
+    log_steps(logger, 31, 60)
+    logger.finish(wait_s=60)
+    tracker.assert_exactly_once(tmp_path / "run")
+    assert tracker.finished() == ["completed"]
