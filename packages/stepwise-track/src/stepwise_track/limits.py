@@ -25,6 +25,26 @@ HISTOGRAM_BINS = 64
 LOCK_WAIT_S = 1.0
 """How long to wait for a journal's lock: a killed writer may leave it for a moment to a child it was just starting."""
 
+# What is captured.
+
+CONSOLE_INTERVAL_S = 1.0
+"""Seconds between two console events: what was printed since is lost if the process is killed."""
+
+CONSOLE_LINES = 1000
+"""Most lines of one console event: of a flood the latest are kept, the others counted."""
+
+CONSOLE_PENDING_CHARS = 2**18
+"""Most characters that wait for the next console event."""
+
+CONSOLE_LINE_CHARS = 10_000
+"""Longest line that is kept of the console."""
+
+CONSOLE_LIVE_LINES = 50
+"""Most lines at the end of the console that a live display may draw again."""
+
+CONSOLE_REDRAWN_S = 10.0
+"""Seconds after which a progress bar is recorded as it stands, though it is not finished."""
+
 # The relay.
 
 BATCH_RECORDS = 1000

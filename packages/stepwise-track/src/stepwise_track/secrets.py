@@ -8,7 +8,7 @@ hashes and commits look random too.
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -79,9 +79,14 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name) or _SECRET_VARIABLE.search(name) or _TOKEN_NAME.search(name))
 
 
-def redact(text: str) -> str:
-    """Return a text without the secrets in it."""
-    for value in _secrets_of_environment():
+def redact(text: str, known: Sequence[str] | None = None) -> str:
+    """Return a text without the secrets in it.
+
+    Args:
+        text: any text.
+        known: what `secrets_of_environment` returned, where many texts are searched at once.
+    """
+    for value in secrets_of_environment() if known is None else known:
         if value in text:
             text = text.replace(value, HIDDEN)
     text = _PRIVATE_KEY.sub(HIDDEN, text)
@@ -100,19 +105,19 @@ def _chunks(text: str) -> Iterator[str]:
 
 
 def _redact_lines(text: str) -> str:
-    text = _URL_USER.sub(rf"\1{HIDDEN}@", text)
-    text = _SHAPES.sub(HIDDEN, text)
-    text = _NETRC.sub(rf"\1{HIDDEN}", text)
-    text = _HEADER.sub(rf"\1{HIDDEN}", text)
-    text = _FLAG.sub(rf"\1{HIDDEN}", text)
-    return _ASSIGNED.sub(_hide_assigned, text)
+    lower = text.lower()
+    for hints, pattern, replacement in _RULES:
+        if any(hint in lower for hint in hints):
+            text = pattern.sub(replacement, text)
+    return text
 
 
-def redact_tree(value: Any, name: str = "") -> Any:
+def redact_tree(value: Any, name: str = "", known: Sequence[str] | None = None) -> Any:
     """Return plain values (dicts, lists, tuples, scalars) without secrets, neither by name nor by shape.
 
     Only texts are hidden: a number named `api_key` is no key.
     """
+    known = secrets_of_environment() if known is None else known
     if isinstance(value, str):
         if (
             value
@@ -120,11 +125,11 @@ def redact_tree(value: Any, name: str = "") -> Any:
             and not (_TOKEN_NAME.search(name) and len(value) < MIN_SECRET_LENGTH)
         ):
             return HIDDEN
-        return redact(value)
+        return redact(value, known)
     if isinstance(value, Mapping):
-        return {key: redact_tree(item, str(key)) for key, item in value.items()}
+        return {key: redact_tree(item, str(key), known) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(redact_tree(item, name) for item in value)
+        return type(value)(redact_tree(item, name, known) for item in value)
     return value
 
 
@@ -149,12 +154,13 @@ def redact_event(event: Event) -> Event:
     """Return an event without secrets. Numbers have none, so the events of the hot path pass as they are."""
     if isinstance(event, (Scalars, SingleValues, Histogram)) and not getattr(event, "info", None):
         return event
-    changed = {}
+    changed, known = {}, secrets_of_environment()
     for field in fields(event):
         old = getattr(event, field.name)
-        new = redact_tree(old) if isinstance(old, (str, dict, list, tuple)) and not _is_files(old) else old
-        if new != old:
-            changed[field.name] = new
+        if isinstance(old, (str, dict, list, tuple)) and not _is_files(old):
+            new = redact_tree(old, known=known)
+            if new != old:
+                changed[field.name] = new
     return replace(event, **changed) if changed else event
 
 
@@ -163,7 +169,7 @@ def _is_files(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and isinstance(value[0], (FileRef, ProcessId))
 
 
-def _secrets_of_environment() -> list[str]:
+def secrets_of_environment() -> list[str]:
     """Return the values of the variables that are named like secrets, the longest first."""
     values = {
         value
@@ -184,3 +190,23 @@ def _hide_assigned(found: re.Match[str]) -> str:
     if is_code or value.lower().endswith(name.lower()):
         return found[0]
     return f"{name}{found['sign']}{HIDDEN}{found['call']}"
+
+
+_NAMES = ("key", "secret", "credential", "pass", "token")
+_SHAPE_HINTS = (
+    "sk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-",
+    "hf_", "wandb_v", "pypi-", "akia", "asia", "aiza", "xox", "eyj",
+)  # fmt: skip
+_RULES: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (("://",), _URL_USER, rf"\1{HIDDEN}@"),
+    (
+        _SHAPE_HINTS,
+        _SHAPES,
+        HIDDEN,
+    ),
+    (("login",), _NETRC, rf"\1{HIDDEN}"),
+    (("bearer", "basic"), _HEADER, rf"\1{HIDDEN}"),
+    (_NAMES, _FLAG, rf"\1{HIDDEN}"),
+    (_NAMES, _ASSIGNED, _hide_assigned),
+)
+"""What is searched for, and how it is replaced; only where one of the hints, which are found quickly, occurs."""
