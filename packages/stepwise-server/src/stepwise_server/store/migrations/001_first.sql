@@ -136,9 +136,12 @@ CREATE TABLE settings (
     value TEXT NOT NULL
 );
 
--- One row per metric and variant of a task or model (`owner`); the cells of `last_metrics` and what charts need.
+-- One row per metric and variant of a task or model (`owner`): the cell of `last_metrics`, and what charts need.
+-- `points` counts what was reported for charts, `unfolded` what of it came since the blocks were last brought up
+-- to date; they hold all points before the iteration `folded_to`, in blocks of 2^shift iterations and multiples.
+-- Ids are never used twice, for the points of deleted series are removed later (see `litter`).
 CREATE TABLE series (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     owner TEXT NOT NULL,
     metric TEXT NOT NULL,
     variant TEXT NOT NULL,
@@ -156,10 +159,12 @@ CREATE TABLE series (
     first_value REAL,
     first_value_iteration INTEGER,
     mean_value REAL,
-    first_iteration INTEGER,
-    last_iteration INTEGER,
     points INTEGER NOT NULL DEFAULT 0,
-    folded_to INTEGER
+    unfolded INTEGER NOT NULL DEFAULT 0,
+    folded_to INTEGER,
+    shift INTEGER,
+    first_timestamp INTEGER,
+    last_timestamp INTEGER
 );
 CREATE UNIQUE INDEX series_owner ON series (owner, metric_hash, variant_hash);
 
@@ -172,6 +177,7 @@ CREATE TABLE scalars (
 ) WITHOUT ROWID;
 
 -- Sums over blocks of 8, 32, 128, … iterations (`level` 0, 1, 2, …), so that a chart of many points reads few rows.
+-- `timestamp` is the first of the block.
 CREATE TABLE scalar_blocks (
     series INTEGER NOT NULL,
     level INTEGER NOT NULL,
@@ -182,7 +188,8 @@ CREATE TABLE scalar_blocks (
     PRIMARY KEY (series, level, block)
 ) WITHOUT ROWID;
 
--- Plots, images and vectors. `doc` is the event as it is returned, without the columns.
+-- Plots, images and vectors. `doc` is the event as it is returned, without the columns; `source_urls` is the JSON
+-- array of the files that a plot shows.
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
     owner TEXT NOT NULL,
@@ -193,20 +200,39 @@ CREATE TABLE events (
     key TEXT NOT NULL,
     timestamp INTEGER NOT NULL,
     url TEXT,
+    source_urls TEXT,
     doc TEXT NOT NULL
 );
 CREATE UNIQUE INDEX events_identity ON events (owner, type, metric, variant, iter, key);
 CREATE INDEX events_iteration ON events (owner, type, iter);
 
+-- The console of a task: how many lines it has, and the number of the next one. Ids are never used twice.
+CREATE TABLE consoles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner TEXT NOT NULL UNIQUE,
+    lines INTEGER NOT NULL,
+    next_number INTEGER NOT NULL
+);
+
 CREATE TABLE logs (
-    owner TEXT NOT NULL,
+    console INTEGER NOT NULL,
     timestamp INTEGER NOT NULL,
     number INTEGER NOT NULL,
+    iter INTEGER,
+    metric TEXT,
+    variant TEXT,
     level TEXT,
     worker TEXT,
     msg TEXT NOT NULL,
     arrived TEXT NOT NULL,
-    PRIMARY KEY (owner, timestamp, number)
+    PRIMARY KEY (console, timestamp, number)
+) WITHOUT ROWID;
+
+-- Deleted series and consoles (`kind`) whose rows are still to be removed, a bounded piece at a time.
+CREATE TABLE litter (
+    kind TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
 
 -- When a task last reported events of a type for a metric: the task's `metric_stats`.
