@@ -36,6 +36,7 @@ class Call:
         endpoint: `service.action`.
         params: the parameters. None and absent mean the same: use the methods below.
         batch: the lines of a batch, undecoded.
+        prepared: what the endpoint's `prepare` returned.
         identity: who calls; None for an unrecognised caller of a public endpoint.
         services: the rest of the server.
         version: requested version of the API.
@@ -48,6 +49,7 @@ class Call:
     services: Services
     identity: Identity | None = None
     batch: Sequence[bytes] = ()
+    prepared: Any = None
     version: tuple[int, int] = (999, 0)
     headers: dict[str, str] = field(default_factory=dict)
     address: str = ""

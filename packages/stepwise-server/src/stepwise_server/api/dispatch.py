@@ -82,6 +82,9 @@ async def _perform(request: Request, path: str, services: Services, meta: "Meta"
         address=request.client.host if request.client else "",
     )
 
+    if endpoint.prepare is not None:
+        call.prepared = await run_in_threadpool(endpoint.prepare, call)
+
     def work(tx: Transaction) -> Any:
         return endpoint.handler(tx, call)
 

@@ -27,6 +27,7 @@ class Endpoint:
         role: what the caller must be, at least; None if nobody needs to be recognised.
         version: first version of the API that has it.
         batch: whether the body is lines of JSON, which become `call.batch`.
+        prepare: what can be done before the handler runs, outside the writing thread: becomes `call.prepared`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Endpoint:
     role: Role | None
     version: tuple[int, int]
     batch: bool
+    prepare: Callable[[Call], Any] | None = None
 
 
 _endpoints: dict[str, list[Endpoint]] = {}
@@ -47,6 +49,7 @@ def endpoint(
     role: Role | str | None = "",
     version: tuple[int, int] = (1, 0),
     batch: bool = False,
+    prepare: Callable[[Call], Any] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Register a function as the answer to `name`.
 
@@ -56,12 +59,13 @@ def endpoint(
         role: overrides who may call: by default a user if it writes, a guest if it reads. None: anybody.
         version: first version of the API that has it; of several the newest that fits is called.
         batch: whether the body is lines of JSON.
+        prepare: decodes and checks the call outside the writing thread, which all clients share.
     """
     needed: Any = role if role != "" else ("user" if writes else "guest")
 
     def register(handler: Handler) -> Handler:
         variants = _endpoints.setdefault(name, [])
-        variants.append(Endpoint(name, handler, writes, needed, version, batch))
+        variants.append(Endpoint(name, handler, writes, needed, version, batch, prepare))
         variants.sort(key=lambda each: each.version, reverse=True)
         return handler
 

@@ -22,6 +22,7 @@ from stepwise_server import clock, limits
 from stepwise_server.errors import ApiError
 from stepwise_server.store import schema
 from stepwise_server.store.functions import add_functions
+from stepwise_server.store.sweeping import sweep
 
 Result = TypeVar("Result")
 
@@ -31,13 +32,17 @@ class Transaction:
 
     Args:
         connection: to run statements on; rows are tuples.
+        memory: see below.
 
     Attributes:
         now: the time of the call, the same for everything that it writes.
+        memory: what writing calls keep from one to the next, such as ids; the writing thread's own. Because a
+            call may be taken back, things go in by `after_commit`, and come out at once and by `after_commit`.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, memory: dict[str, Any] | None = None) -> None:
         self._connection = connection
+        self.memory: dict[str, Any] = {} if memory is None else memory
         self._after_commit: list[Callable[[], object]] = []
         self.now = clock.now()
 
@@ -94,6 +99,7 @@ class Database:
         self._queue: queue.SimpleQueue[tuple[Callable[[Transaction], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )
+        self._memory: dict[str, Any] = {}
         self._connection = self._connect()
         schema.prepare(self._connection)
         self._closed = False
@@ -156,8 +162,17 @@ class Database:
         return connection
 
     def _write_all(self) -> None:
-        """Serve the queue until None arrives."""
-        while (item := self._queue.get()) is not None:
+        """Serve the queue until None arrives; sweep while it is empty."""
+        littered = True
+        while True:
+            try:
+                item = self._queue.get(block=not littered)
+            except queue.Empty:
+                littered = self._sweep()
+                continue
+            if item is None:
+                return
+            littered = True
             group = [item]
             last = False
             while len(group) < limits.GROUP_COMMIT_CALLS:
@@ -173,13 +188,26 @@ class Database:
             if last:
                 return
 
+    def _sweep(self) -> bool:
+        """Remove a piece of what was deleted; tell whether there is more."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            more = sweep(Transaction(self._connection))
+            self._connection.execute("COMMIT")
+            return more
+        except sqlite3.Error:
+            log.exception("sweeping failed; it is tried again after the next call")
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            return False
+
     def _write_group(self, group: list[tuple[Callable[[Transaction], Any], "Future[Any]"]]) -> None:
         """Run several calls in one transaction, each in a savepoint of its own; answer them after the commit."""
         answers: list[tuple[Future[Any], Transaction, Any, BaseException | None]] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             for work, future in group:
-                transaction = Transaction(self._connection)
+                transaction = Transaction(self._connection, self._memory)
                 result: Any = None
                 error: Exception | None = None
                 self._connection.execute("SAVEPOINT call")
