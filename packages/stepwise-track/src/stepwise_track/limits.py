@@ -90,3 +90,12 @@ RELAY_LOG_BYTES = 2**20
 
 FOREIGN_QUIET_S = 600.0
 """Seconds without a record after which a run of another host, where no process can be seen, counts as over."""
+
+CLEARML_PROBE_S = 5.0
+"""Seconds that a ClearML server gets to answer at all, before its SDK is asked, which would wait without end."""
+
+CLEARML_REQUEST_BYTES = 8 * 2**20
+"""Size of one request with events: the official server takes 15 MiB."""
+
+CLEARML_UPLOAD_S = 300.0
+"""Seconds without progress after which an upload to a ClearML file server counts as failed."""
