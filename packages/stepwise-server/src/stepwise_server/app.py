@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stepwise_server import clock
 from stepwise_server.api import dispatch
+from stepwise_server.files import routes as files
+from stepwise_server.routing import REST
 from stepwise_server.services import Services
 
 ANY = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -36,8 +38,9 @@ def create_app(services: Services) -> ASGIApp:
     app = Starlette(
         routes=[
             Route("/healthz", _health),
-            Route("/api/{call:path}", _api, methods=ANY),
-            Route("/{call:path}", _api, methods=ANY),
+            *files.ROUTES,
+            Route(f"/api/{{call:{REST}}}", _api, methods=ANY),
+            Route(f"/{{call:{REST}}}", _api, methods=ANY),
         ]
     )
     app.state.services = services

@@ -14,6 +14,7 @@ from pathlib import Path
 from stepwise_server.api.registry import API_VERSION, load_services
 from stepwise_server.auth import secrets
 from stepwise_server.auth.authenticate import Authenticator
+from stepwise_server.files.store import FileStore
 from stepwise_server.services import Services, Settings
 from stepwise_server.store import entities
 from stepwise_server.store.database import Database, Transaction
@@ -36,7 +37,9 @@ def open_services(settings: Settings) -> Iterator[Services]:
     (settings.folder / "server.sqlite").chmod(0o600)
     try:
         secret = secrets.installation_secret(settings.folder)
-        services = Services(settings, database, Authenticator(database, secret, API_VERSION))
+        authenticator = Authenticator(database, secret, API_VERSION)
+        files = FileStore(settings.files, database, settings.hosts)
+        services = Services(settings, database, authenticator, files)
         _provision(services)
         yield services
     finally:

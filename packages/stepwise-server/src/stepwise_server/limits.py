@@ -59,3 +59,18 @@ EXPORT_EVENTS = 2000
 
 EXPORT_BYTES = 8 << 20
 """Bytes of events after which `export` begins another batch."""
+
+UPLOAD_CHUNK_BYTES = 1 << 20
+"""How much of an upload is held in memory before it is written."""
+
+UPLOAD_FILES = 1000
+"""Most files in one upload."""
+
+UPLOAD_HEADER_BYTES = 16_384
+"""Longest header in an upload: it has the file's name twice."""
+
+DOWNLOAD_CHUNK_BYTES = 1 << 18
+"""How much of a download is read at a time."""
+
+DOCUMENT_DEPTH = 100
+"""Deepest nesting of free-form values: SQLite searches no JSON deeper than 1000 levels."""

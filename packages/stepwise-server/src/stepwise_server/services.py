@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from stepwise_server.store.database import Database
 
 if TYPE_CHECKING:
     from stepwise_server.auth.authenticate import Authenticator
+    from stepwise_server.files.store import FileStore
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Names of this machine for itself."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,21 @@ class Settings:
         """Folder of the stored files."""
         return self.folder / "files"
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """`host:port` under which clients may know this server."""
+        public = urlsplit(self.url)
+        port = public.port or (443 if public.scheme == "https" else 80)
+        names = (*LOOPBACK, self.host, socket.gethostname().lower())
+        return frozenset({f"{public.hostname}:{port}", *(f"{name}:{self.port}" for name in names)})
+
 
 @dataclass
 class Services:
-    """The database, the authenticator, the settings; `state` is for what a service keeps in memory."""
+    """The database, the authenticator, the files, the settings; `state` is for what a service keeps in memory."""
 
     settings: Settings
     database: Database
     authenticator: Authenticator
+    files: FileStore
     state: dict[str, object] = field(default_factory=dict)
