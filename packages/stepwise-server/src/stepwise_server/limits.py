@@ -21,11 +21,41 @@ METRICS_PER_TASK = 2000
 WORKER_SECONDS = 600
 """A worker that has not reported for this long is gone, unless it asked for another time."""
 
-WATCHDOG_TASK_SECONDS = 7200
+WORKER_SEEN_SECONDS = 3600
+"""How long ago a worker may have reported to be listed, unless the caller asks for another time."""
+
+WORKER_DEVICES = 256
+"""Cores or GPUs of a worker whose figures are kept one by one."""
+
+STATS_SECONDS = 7 * 24 * 3600
+"""How long figures of workers and queues are kept: 300 000 rows for a worker that reports each 30 seconds."""
+
+STATS_POINTS = 10_000
+"""Most intervals that a report of activity may have."""
+
+WATCHDOG_TASK_SECONDS = 7200.0
 """A running task that has not reported for this long is stopped."""
 
 WATCHDOG_INTERVAL_S = 900.0
 """Seconds between two looks for such tasks."""
+
+WATCHDOG_TICK_S = 60.0
+"""Seconds between two looks for workers that are gone and queues that wait."""
+
+WATCHDOG_PRUNE_S = 3600.0
+"""Seconds between two removals of old figures."""
+
+LIVE_SECONDS = 45.0
+"""A run that gave a sign of life this recently is live: clients ping each 30 seconds."""
+
+PULSE_SECONDS = 10.0
+"""A run whose process asks for its own status each two seconds has stalled when it has not for this long."""
+
+DEAD_SECONDS = 120.0
+"""A run without a sign of life for this long is dead: four pings in a row did not come."""
+
+PULSES = 10_000
+"""Runs whose pulse is kept in memory."""
 
 TOKEN_SECONDS = 30 * 24 * 3600
 """Lifetime of a token for which no other was asked."""

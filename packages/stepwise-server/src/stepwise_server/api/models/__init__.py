@@ -1,0 +1,6 @@
+"""The models service: everything that changes models. Queries are in `api/queries.py`.
+
+fields.py      what may be written into a model
+readiness.py   "ready" is what the API calls a published model
+edit.py metadata.py publishing.py deletion.py
+"""
