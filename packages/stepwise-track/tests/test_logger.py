@@ -43,7 +43,7 @@ def test_the_start_says_what_the_run_is(tmp_path: Path) -> None:
         dataset="dates",
     ) as logger:
         pass
-    started, parameters, finished = [one.event for one in read_journal(logger.run_dir / "journal")]
+    started, parameters, _, finished = [one.event for one in read_journal(logger.run_dir / "journal")]
     assert isinstance(started, RunStarted)
     assert (started.project_name, started.experiment_name) == ("a/project", "größer β")
     assert (started.model_type, started.dataset, started.entity) == ("transformer", "dates", "team")
@@ -193,5 +193,5 @@ def test_log_training_experiment_describes_the_model(tmp_path: Path) -> None:
     assert (started.project_name, started.tags, started.notes) == ("p", ("a", "b", "c"), "why")
     assert logger.name.startswith("tinynet_d_")
     assert journal.parameters() == config
-    assert journal.single_values() == {"num_parameters": 10, "num_trainable_parameters": 6}
+    assert journal.single_values().items() >= {"num_parameters": 10, "num_trainable_parameters": 6}.items()
     assert Text("model", "TinyNet(two layers)") in [record.event for record in journal.records]

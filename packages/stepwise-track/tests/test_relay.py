@@ -72,7 +72,7 @@ def test_a_missing_package_is_one_line_and_the_run_goes_on(
     tracker.assert_exactly_once(tmp_path / "run")
     assert "incomplete is missing: backend incomplete cannot be loaded" in warnings[0]
     assert "module_that_is_not_there" in warnings[0]
-    assert len(warnings) == 2 and "7 of 7 events of run are pending" in warnings[1]
+    assert len(warnings) == 2 and "8 of 8 events of run are pending" in warnings[1]
     assert warnings[1].endswith(f"stepwise sync {tmp_path / 'run'}")
 
 
@@ -89,7 +89,7 @@ def test_an_old_run_can_be_sent_anywhere_and_as_often_as_one_likes(tmp_path: Pat
     tracker.assert_exactly_once(tmp_path / "run")
     assert tracker.finished() == ["completed"]
     assert tracker.lines("calls.txt").count("open") == 1
-    assert seen == sorted(seen) and seen[-1] == 52
+    assert seen == sorted(seen) and seen[-1] == 53
     (one,) = sync(tmp_path / "run", {"second": tracker.options})
     assert one.name == "second" and one.pending == 0
     assert {one.name for one in status(tmp_path / "run")} == {"recorder", "second"}

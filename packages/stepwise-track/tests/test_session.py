@@ -100,7 +100,7 @@ def test_a_disk_that_stays_full_is_said_at_the_end(tmp_path: Path, warnings: lis
         logger.log_training_step(loss=1.5, learning_rate=0.1, step=1)
         logger.log_checkpoint(None, None, 1, 1, 1.5, Path(__file__))
         logger.finish()
-    assert warnings[-1].startswith("3 events of")
+    assert warnings[-1].startswith("4 events of")
     assert len(read_run(tmp_path).records) == 1
 
 
@@ -197,15 +197,18 @@ def test_a_worker_that_is_forked_disturbs_nothing(tmp_path: Path) -> None:
         "with ExperimentLogger('p', run_dir=sys.argv[1]) as logger:\n"
         "    if os.fork() == 0:\n"
         "        logger.log_training_step(loss=1, learning_rate=1, step=1)\n"
+        "        logger.log_artifact('code', __import__('os').__file__)\n"
+        "        print('said by the fork')\n"
         "        sys.exit()\n"
         "    os.wait()\n"
         "    logger.log_training_step(loss=2, learning_rate=1, step=2)\n"
     )
     result = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("the journal belongs to process") == 2  # once when it happens, once at the end
+    assert result.stderr.count("is a fork of the one that logs the run") == 1
     journal = read_run(tmp_path)
     assert [event.step for record in journal.records if isinstance(event := record.event, Scalars)] == [2]
+    assert not (tmp_path / "artifacts").exists()
     assert summarize(tmp_path, journal).status == "completed"
 
 

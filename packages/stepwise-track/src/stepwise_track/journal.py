@@ -177,18 +177,22 @@ class JournalWriter:
 
     Args:
         directory: the `journal` folder of a run; created if absent.
+        durable: bring every record to the disk before `append` returns: a power failure loses nothing then, and
+            a call costs as long as the disk takes.
 
     Attributes:
         recovered: the torn tail that was cut off, or None.
+        begun: time of the first record (Unix seconds); now, if there is none.
 
     Raises:
         TrackError: if another writer has the journal, or if it is damaged.
         OSError: if the folder cannot be written.
     """
 
-    def __init__(self, directory: Path | str) -> None:
+    def __init__(self, directory: Path | str, *, durable: bool = False) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._durable = durable
         self._pid = os.getpid()
         self._lock = FileLock(self.directory / "writer.lock", timeout=limits.LOCK_WAIT_S, thread_local=False)
         try:
@@ -210,8 +214,9 @@ class JournalWriter:
     def _open(self) -> None:
         """Find the end of what is there, cut off a torn tail, and begin a segment if there is none."""
         reader = JournalReader(self.directory)
-        for _ in reader:
-            pass
+        self.begun = time.time()
+        for record in reader:
+            self.begun = record.time if record.seq == 1 else self.begun
         self.recovered = reader.torn_tail
         self.journal_id = reader.journal_id or uuid.uuid4().hex
         self._segment = reader.segment
@@ -253,8 +258,10 @@ class JournalWriter:
             line = frame({"seq": seq, "time": time.time(), **event_to_fields(event)})
             self._unsettled = True
             _write_all(self._fd, line)
+            if self._durable:
+                os.fsync(self._fd)
             self._end = (seq, self._end[1] + len(line))  # one assignment: a signal may raise between any two
-            self._unsettled, self._unsynced = False, True
+            self._unsettled, self._unsynced = False, not self._durable
             return seq
 
     def flush(self) -> None:

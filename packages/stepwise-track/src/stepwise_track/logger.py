@@ -5,6 +5,7 @@ ExperimentLogger     curves, parameters, single values; start and end of the run
     RunSession       writes the events, survives a full disk                       (session.py)
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -131,10 +132,11 @@ class ExperimentLogger(RichLogger):
 
     def _log_curves(self, title: str, metrics: dict[str, Any], step: int, epoch: Any) -> None:
         """Log the metrics that were given, at a training step, and remember the step."""
+        begun = time.perf_counter()
         values = {f"{title}/{key}": as_number(key, item) for key, item in metrics.items() if item is not None}
         self._step = as_step("step", step)
         self._session.append(
-            Scalars(values, self._step, None if epoch is None else as_number("epoch", epoch))
+            Scalars(values, self._step, None if epoch is None else as_number("epoch", epoch)), begun
         )
 
     def log_epoch(self, epoch: int, train_loss: Any = None, val_loss: Any = None, **metrics: Any) -> None:

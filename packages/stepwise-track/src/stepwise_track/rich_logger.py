@@ -83,6 +83,8 @@ class RichLogger:
         Raises:
             TrackError: if it is none of these.
         """
+        if self._session.silent:
+            return
         with self._session.surviving_full_disk():
             file = save_picture(self.run_dir, name, figure, _optional_step(step))
             self._session.append(Picture(name, file, "figure", _optional_step(step)))
@@ -98,6 +100,8 @@ class RichLogger:
         Raises:
             TrackError: if it is none of these.
         """
+        if self._session.silent:
+            return
         with self._session.surviving_full_disk():
             file = save_picture(self.run_dir, name, image, _optional_step(step))
             self._session.append(Picture(name, file, "image", _optional_step(step)))
@@ -127,6 +131,8 @@ class RichLogger:
         Raises:
             TrackError: if there is nothing at `path`.
         """
+        if self._session.silent:
+            return
         with self._session.surviving_full_disk():
             files = reference_files(self.run_dir, path)
             plain = None if metadata is None else as_plain(metadata)
@@ -145,6 +151,8 @@ class RichLogger:
         Raises:
             TrackError: if there is nothing at `path`.
         """
+        if self._session.silent:
+            return
         with self._session.surviving_full_disk():
             files = reference_files(self.run_dir, path)
             plain = {"framework": framework, "tags": list(tags)} | as_plain(metadata or {})
@@ -180,6 +188,8 @@ class RichLogger:
         """
         step = as_step("step", step)
         path = Path(filepath)
+        if self._session.silent:
+            return
         with self._session.surviving_full_disk():
             if model is not None:
                 save_checkpoint(model, optimizer, path)

@@ -5,8 +5,11 @@ disk that refuses costs events, not the run: they are counted, reported once, re
 takes them again, and summed up at the end.
 """
 
+import os
 import threading
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,11 +17,21 @@ from loguru import logger as log
 
 from stepwise_track import limits
 from stepwise_track.backends import Wanted
+from stepwise_track.cost import CallCost
 from stepwise_track.environment import write_environment
 from stepwise_track.errors import TrackError, cannot_write
-from stepwise_track.events import FINAL_STATUSES, Event, EventsLost, RunFinished, RunResumed, RunStarted
+from stepwise_track.events import (
+    FINAL_STATUSES,
+    Event,
+    EventsLost,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    SingleValues,
+)
 from stepwise_track.journal import JournalWriter
 from stepwise_track.relay import RelayKeeper
+from stepwise_track.secrets import redact_event
 
 
 class RunSession:
@@ -30,9 +43,14 @@ class RunSession:
         resumed: given to continue a run that is there.
         with_code: whether `environment.json` holds the git commit and diff.
         wanted: the backends besides the journal, with their options; a relay feeds them.
+        durable: whether every event is on the disk before its call returns.
 
     Attributes:
         lost_events: how many events could not be written.
+        silent: whether nothing is logged here: in a fork of the process, whose events its parent's journal
+            cannot take.
+        before_finish: what is to be done before the last event.
+        cost: what the calls took.
 
     Raises:
         TrackError: if the folder cannot be written or is in use, or holds a run and `resumed` is not given.
@@ -46,16 +64,23 @@ class RunSession:
         *,
         with_code: bool,
         wanted: Wanted | None = None,
+        durable: bool = False,
     ) -> None:
         self.run_dir = run_dir
         self.lost_events = self._unreported = 0
+        self.silent = self._warned_of_fork = False
+        self.before_finish: list[Callable[[], None]] = []
+        self.cost = CallCost()
         self._losing = threading.Lock()
         self._finished = False
         try:
-            self._journal = JournalWriter(run_dir / "journal")
+            self._journal = JournalWriter(run_dir / "journal", durable=durable)
             self._begin(started, resumed, wanted)
         except OSError as error:
             raise cannot_write(run_dir, error) from None
+        # Steps of the clock while the run goes on must not show in what is drawn over its seconds.
+        self._origin = time.monotonic() - max(0.0, time.time() - self._journal.begun)
+        _open_sessions.add(self)
         environment_file = run_dir / "environment.json"
         if resumed and environment_file.exists():
             environment_file = run_dir / f"environment-resumed-{resumed.step:08}.json"
@@ -75,7 +100,7 @@ class RunSession:
                     hint=f"continue it: stepwise resume {self.run_dir}; or choose another folder",
                 )
             if not self._journal.last_seq:
-                self._journal.append(started)
+                self._journal.append(redact_event(started))
             if resumed:
                 self._journal.append(resumed)
             self._relay = RelayKeeper(self.run_dir, wanted) if wanted else None
@@ -83,21 +108,53 @@ class RunSession:
             self._journal.close()
             raise
 
-    def append(self, event: Event) -> None:
-        """Write one event; one that cannot be written is counted.
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began, pauses between its attempts included."""
+        return time.monotonic() - self._origin
+
+    def append(self, event: Event, begun: float | None = None) -> None:
+        """Write the event of one log call, and count what the call took.
+
+        Args:
+            event: what was logged.
+            begun: `time.perf_counter()` at the begin of the call; by default now.
 
         Raises:
             TrackError: after `finish`.
         """
+        begun = time.perf_counter() if begun is None else begun
+        self.record(event)
+        self.cost.add(time.perf_counter() - begun)
+
+    def record(self, event: Event) -> None:
+        """Write one event, without secrets; one that cannot be written is counted.
+
+        Raises:
+            TrackError: after `finish`.
+        """
+        if self.silent:
+            self._warn_of_fork()
+            return
         if self._finished:
             raise TrackError(
                 f"the run {self.run_dir.name} is finished: {event.kind} comes too late",
                 hint="log before finish(), or inside the `with` block",
             )
+        event = redact_event(event)
         with self.surviving_full_disk():
             if self._unreported:
                 self._report_lost()
             self._journal.append(event)
+
+    def _warn_of_fork(self) -> None:
+        if not self._warned_of_fork:
+            self._warned_of_fork = True
+            log.warning(
+                "process {} is a fork of the one that logs the run {}: what it logs is left out",
+                os.getpid(),
+                self.run_dir.name,
+            )
 
     @contextmanager
     def surviving_full_disk(self) -> Iterator[None]:
@@ -132,9 +189,13 @@ class RunSession:
         """
         if status not in FINAL_STATUSES:
             raise TrackError(f"a run cannot finish as {status!r}", hint=f"one of {', '.join(FINAL_STATUSES)}")
-        if self._finished:
+        if self._finished or self.silent:
             return
-        self.append(RunFinished(status))
+        for prepare in self.before_finish:
+            prepare()
+        if self.cost.calls:
+            self.record(SingleValues(self.cost.summary()))
+        self.record(RunFinished(status))
         self._finished = True
         with self.surviving_full_disk():
             self._journal.close()
@@ -143,3 +204,15 @@ class RunSession:
             self._relay.finish(self._journal.last_seq, wait_s)
         if self.lost_events:
             log.warning("{} events of {} were lost: {}", self.lost_events, self.run_dir, self._reason)
+
+
+_open_sessions: weakref.WeakSet[RunSession] = weakref.WeakSet()
+
+
+def _silence_in_fork() -> None:
+    for session in _open_sessions:
+        session.silent = True
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_silence_in_fork)
