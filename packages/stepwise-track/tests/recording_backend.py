@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from stepwise_track import limits
 from stepwise_track.backends.protocol import (
@@ -31,7 +32,7 @@ limits.BATCH_RECORDS = 20
 
 class Recorder(Backend):
     name = "recorder"
-    fidelity = {"table": "not kept"}
+    fidelity: ClassVar[dict[str, str]] = {"table": "not kept"}
 
     def open(self, run: RunContext) -> None:
         self.run = run

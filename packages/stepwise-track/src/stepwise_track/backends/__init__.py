@@ -7,6 +7,7 @@ from typing import Any
 
 from stepwise_track.backends.protocol import Backend
 from stepwise_track.errors import TrackError
+from stepwise_track.secrets import is_secret_name
 from stepwise_track.values import as_plain
 
 GROUP = "stepwise_track.backends"
@@ -17,8 +18,6 @@ BUILT_IN = ("local", "tensorboard", "clearml", "wandb", "mlflow")
 
 VARIABLE = "STEPWISE_BACKENDS"
 """Environment variable with the names of the backends, separated by commas, where a script names none."""
-
-SECRET_WORDS = ("key", "token", "secret", "password", "credential")
 
 Wanted = dict[str, dict[str, Any]]
 """Options by name of the backend."""
@@ -42,7 +41,7 @@ def wanted_backends(backends: Sequence[str] | Mapping[str, Mapping[str, Any] | N
     for name, options in given.items():
         _require_known(name)
         for option in options or {}:
-            if any(word in option.lower() for word in SECRET_WORDS):
+            if is_secret_name(option):
                 raise TrackError(
                     f"option {option!r} of backend {name!r} may be a secret, and options are kept in the run folder",
                     hint=f"give it to {name} by its own environment variable or configuration file",

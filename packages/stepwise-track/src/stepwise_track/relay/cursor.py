@@ -15,6 +15,7 @@ from typing import Any, Self
 from stepwise_track import limits
 from stepwise_track.backends.protocol import Delivery
 from stepwise_track.events import ProcessId, RunFinished, RunResumed, RunStarted
+from stepwise_track.secrets import redact
 
 FOLDER = "relay"
 """Folder below the run folder with everything of the relay."""
@@ -125,11 +126,11 @@ class Cursor:
 
         Args:
             health: the new state.
-            error: what went wrong; kept as one line.
+            error: what went wrong; kept as one line, without secrets.
             retry_in: seconds until the next try; None if there is none.
         """
         self.health = health
-        self.error = " ".join(str(error).split())[:500] or type(error).__name__
+        self.error = redact(" ".join(str(error).split())[:500]) or type(error).__name__
         self.failures += 1
         self.next_retry = None if retry_in is None else time.time() + retry_in
 
