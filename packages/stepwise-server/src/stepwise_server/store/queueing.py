@@ -7,6 +7,7 @@ These functions only keep the lines of waiting tasks; what a place in a line mea
 from dataclasses import dataclass
 
 from stepwise_server.errors import ApiError
+from stepwise_server.store import queue_stats
 from stepwise_server.store.database import Transaction
 
 
@@ -82,6 +83,7 @@ def take(tx: Transaction, task: str, queue: str | None = None) -> Entry | None:
     entry = entry_of(tx, task)
     if entry is None or (queue is not None and entry.queue != queue):
         return None
+    queue_stats.record(tx, entry.queue)
     tx.execute("DELETE FROM queue_entries WHERE task = ?", [task])
     _touch(tx, entry.queue)
     return entry
@@ -126,3 +128,4 @@ def move(tx: Transaction, task: str, queue: str, *, by: int | None = None, to: i
 
 def _touch(tx: Transaction, queue: str) -> None:
     tx.execute("UPDATE queues SET last_update = ? WHERE id = ?", [tx.now, queue])
+    queue_stats.record(tx, queue)

@@ -100,7 +100,7 @@ CREATE TABLE queue_entries (
 );
 CREATE UNIQUE INDEX queue_entries_order ON queue_entries (queue, position);
 
--- A user who can log in has `username` and `password_hash`; `role` is admin, user, guest or system.
+-- A user who can log in has `username` and `password_hash`; `role` is admin, user or guest.
 CREATE TABLE users (
     id TEXT PRIMARY KEY,
     doc TEXT NOT NULL,
@@ -125,10 +125,10 @@ CREATE TABLE credentials (
     last_used_from TEXT
 );
 
--- Tokens that were taken back before they expired, by token id (`jti`) or, with a time, all of a user or key until then.
+-- Tokens that were taken back before they expired, by token id (`jti`), or all of a user (`user:<id>`) until then.
 CREATE TABLE revoked_tokens (
     subject TEXT PRIMARY KEY,
-    until INTEGER NOT NULL
+    until REAL NOT NULL
 );
 
 CREATE TABLE settings (
@@ -253,20 +253,23 @@ CREATE TABLE workers (
     expires TEXT NOT NULL
 );
 
+-- What workers report of their machines, and `active`: 1 while they run a task. `variant` is the number of the
+-- core or GPU where a report has one value for each, else "". Milliseconds, at most one row a second.
 CREATE TABLE worker_stats (
+    metric TEXT NOT NULL,
     worker TEXT NOT NULL,
     timestamp INTEGER NOT NULL,
-    metric TEXT NOT NULL,
+    variant TEXT NOT NULL,
     value REAL NOT NULL,
-    PRIMARY KEY (worker, metric, timestamp)
+    PRIMARY KEY (metric, worker, timestamp, variant)
 ) WITHOUT ROWID;
 
--- How long queues were and how long tasks waited in them.
+-- How long queues were and how long the tasks in them had waited, on average, in seconds. At most one row a second.
 CREATE TABLE queue_stats (
     queue TEXT NOT NULL,
     timestamp INTEGER NOT NULL,
     length INTEGER NOT NULL,
-    waited REAL,
+    waited REAL NOT NULL,
     PRIMARY KEY (queue, timestamp)
 ) WITHOUT ROWID;
 
