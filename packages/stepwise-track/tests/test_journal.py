@@ -198,18 +198,25 @@ def test_an_interrupt_within_a_write_leaves_a_valid_journal(
     writer = JournalWriter(tmp_path)
     writer.append(Text("note", "before"))
     real_write = os.write
+    cut: int | None = -5
 
     def interrupted(fd: int, data: bytes) -> int:
-        real_write(fd, data)
+        real_write(fd, data[:cut])
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        writer.append(Text("note", "interrupted"))
+        writer.append(Text("note", "half"))
+    cut = None
+    with pytest.raises(KeyboardInterrupt):
+        writer.append(Text("note", "whole"))
     monkeypatch.undo()
-    assert writer.append(Text("note", "after")) == 2
+    # A reader may have followed: what was a record for it stays one, with its number.
+    whole = Text("note", "whole")
+    assert read(tmp_path) == [Text("note", "before"), whole]
+    assert writer.append(Text("note", "after")) == 3
     writer.close()
-    assert read(tmp_path) == [Text("note", "before"), Text("note", "after")]
+    assert read(tmp_path) == [Text("note", "before"), whole, Text("note", "after")]
 
 
 def test_a_forked_worker_cannot_write_and_does_not_keep_the_lock(tmp_path: Path) -> None:

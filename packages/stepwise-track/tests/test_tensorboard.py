@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from stepwise_track import ExperimentLogger
 from stepwise_track.relay import status, sync

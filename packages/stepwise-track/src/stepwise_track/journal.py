@@ -221,7 +221,7 @@ class JournalWriter:
         self.journal_id = reader.journal_id or uuid.uuid4().hex
         self._segment = reader.segment
         self._end = (reader.last_seq, reader.offset)
-        self._unsettled = self._unsynced = False
+        self._unsettled, self._unsynced = 0, False
         if reader.offset:
             self._fd = os.open(self._path(), os.O_WRONLY | os.O_APPEND)
             if reader.torn_tail:
@@ -249,9 +249,8 @@ class JournalWriter:
         with self._mutex:
             if self._fd < 0:
                 raise OSError("the journal is closed")
-            if self._unsettled:  # a write failed or was interrupted: take back what it may have left
-                os.ftruncate(self._fd, self._end[1])
-                self._unsettled = False
+            if self._unsettled:
+                self._settle()
             if self._end[1] >= limits.SEGMENT_BYTES:
                 self._rotate()
             seq = self._end[0] + 1
