@@ -129,3 +129,19 @@ def move(tx: Transaction, task: str, queue: str, *, by: int | None = None, to: i
 def _touch(tx: Transaction, queue: str) -> None:
     tx.execute("UPDATE queues SET last_update = ? WHERE id = ?", [tx.now, queue])
     queue_stats.record(tx, queue)
+
+
+def default_queue(tx: Transaction) -> str:
+    """Return the id of the queue with the system tag `default`.
+
+    Raises:
+        ApiError: 400/707 if there is none, 400/708 if there are several.
+    """
+    found: list[str] = tx.column(
+        "SELECT queues.id FROM queues, json_each(queues.system_tags) WHERE json_each.value = 'default'"
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ApiError(400, 708, "More than one default queue", queues=found)
+    raise ApiError(400, 707, "No default queue")

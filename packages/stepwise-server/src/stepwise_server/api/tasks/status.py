@@ -7,6 +7,7 @@ from stepwise_server.api.call import Call
 from stepwise_server.api.common.stamps import stamps
 from stepwise_server.api.registry import endpoint
 from stepwise_server.api.tasks.publishing import publish_task
+from stepwise_server.api.tasks.steps import pipeline_steps
 from stepwise_server.api.tasks.transitions import change_status, check_transition, the_task
 from stepwise_server.store import entities, queueing
 from stepwise_server.store.database import Transaction
@@ -106,10 +107,3 @@ def _is_run_by_worker(tx: Transaction, task: Document) -> bool:
         return False
     report = task.get("last_worker_report")
     return bool(report and report > clock.iso_ago(limits.WORKER_SECONDS))
-
-
-def pipeline_steps(tx: Transaction, task: Document) -> list[Document]:
-    """Return the steps of a pipeline's run; none for other tasks."""
-    if task["type"] != "controller" and "pipeline" not in task["system_tags"]:
-        return []
-    return entities.load_many(tx, TASK, tx.column("SELECT id FROM tasks WHERE parent = ?", [task["id"]]))
