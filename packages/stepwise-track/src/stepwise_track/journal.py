@@ -255,13 +255,22 @@ class JournalWriter:
                 self._rotate()
             seq = self._end[0] + 1
             line = frame({"seq": seq, "time": time.time(), **event_to_fields(event)})
-            self._unsettled = True
+            self._unsettled = len(line)
             _write_all(self._fd, line)
             if self._durable:
                 os.fsync(self._fd)
             self._end = (seq, self._end[1] + len(line))  # one assignment: a signal may raise between any two
-            self._unsettled, self._unsynced = False, not self._durable
+            self._unsettled, self._unsynced = 0, not self._durable
             return seq
+
+    def _settle(self) -> None:
+        """Take back what a failed or interrupted write left; but a whole line may have been read already: it stays."""
+        seq, end = self._end
+        if os.fstat(self._fd).st_size == end + self._unsettled:
+            self._end, self._unsynced = (seq + 1, end + self._unsettled), True
+        else:
+            os.ftruncate(self._fd, end)
+        self._unsettled = 0
 
     def flush(self) -> None:
         """Bring every record to the disk (fsync).
