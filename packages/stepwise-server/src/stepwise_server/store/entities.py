@@ -218,14 +218,14 @@ def load_many(tx: Transaction, entity: Entity, ids: Sequence[str]) -> list[Docum
         f"SELECT {names} FROM {entity.table} WHERE id IN (SELECT value FROM json_each(?))",
         [json.dumps(list(ids))],
     )
-    found = {row[0]: from_row(entity, row) for row in rows}
+    found = {row[0]: from_row(entity, row, entity.columns) for row in rows}
     return [found[each] for each in ids if each in found]
 
 
-def from_row(entity: Entity, row: tuple[Any, ...]) -> Document:
-    """Return the document of a row of `id`, `doc` and the entity's columns."""
+def from_row(entity: Entity, row: tuple[Any, ...], columns: Sequence[str]) -> Document:
+    """Return the document of a row of `id`, `doc` and these columns of the entity."""
     document: Document = {"id": row[0], **msgspec.json.decode(row[1])}
-    for name, value in zip(entity.columns, row[2:], strict=True):
+    for name, value in zip(columns, row[2:], strict=True):
         if value is None:
             continue
         if name in entity.json_columns:

@@ -1,9 +1,12 @@
-"""Functions that SQLite lacks: regular expressions, and numbers that sort as numbers."""
+"""Functions that SQLite lacks: regular expressions, members with any key, and numbers that sort as numbers."""
 
+import json
+import math
 import sqlite3
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import regex  # not `re`: it can be told to give up, so that no client's pattern occupies the server
 
 from stepwise_server import limits
@@ -26,7 +29,7 @@ def compiled(pattern: str) -> Any:
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Add `REGEXP` (search, case-sensitive) and the collation NUMERIC_TEXT to a connection."""
+    """Add `regexp` (search, case-sensitive), `json_member`, `as_number` and the collation NUMERIC_TEXT."""
 
     def regexp(pattern: str, text: object) -> bool:
         if text is None:
@@ -34,7 +37,30 @@ def add_functions(connection: sqlite3.Connection) -> None:
         return compiled(pattern).search(str(text), timeout=limits.REGEX_SECONDS) is not None
 
     connection.create_function("regexp", 2, regexp, deterministic=True)
+    connection.create_function("json_member", 2, json_member, deterministic=True)
+    connection.create_function("as_number", 1, as_number, deterministic=True)
     connection.create_collation("NUMERIC_TEXT", _compare)
+
+
+def json_member(document: str, path: str) -> str | int | float | None:
+    """Return what a JSON text has at a path, given as a JSON list of keys, in the form of `json_extract`."""
+    value: Any = msgspec.json.decode(document)
+    for key in json.loads(path):
+        value = value.get(key) if isinstance(value, dict) else None
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return value if isinstance(value, str | int | float) else None
+
+
+def as_number(value: object) -> float | None:
+    """Return a number, or a text that is one, as a number; None for all else."""
+    if not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return None if math.isnan(number) else number
 
 
 def _compare(left: str, right: str) -> int:

@@ -122,7 +122,7 @@ def place(tx: Transaction, user: str, project: str, name: str) -> list[str]:
         new_name = normalise(name + each_name[len(old) :])
         ids = json.loads(each_path)
         new_path = path if each == project else [*path, *ids[ids.index(project) :]]
-        changes = {"name": new_name, "path": new_path, "last_update": tx.now}
+        changes: entities.Document = {"name": new_name, "path": new_path, "last_update": tx.now}
         if each == project:
             changes |= {"basename": name.rpartition("/")[2], "parent": parent}
         entities.save(tx, PROJECT, each, changes)

@@ -1,0 +1,50 @@
+"""The order of a query's rows."""
+
+from typing import Any
+
+from stepwise_server.errors import invalid
+from stepwise_server.store.entities import Entity
+from stepwise_server.store.query.clauses import NULL, Clause
+from stepwise_server.store.query.fields import resolve
+from stepwise_server.store.query.paths import checked
+
+_REQUIRED = frozenset({"id", "name", "last_update", "created"})
+"""Columns that are never NULL: ordering by them alone can follow an index."""
+
+
+def order(entity: Entity, order_by: Any) -> Clause:
+    """Return what stands behind `ORDER BY`. Rows without the field come last; the id decides between equals.
+
+    Args:
+        entity: what is ordered.
+        order_by: a field or several, the first most significant; `-` in front for descending. Texts that are
+            numbers sort as numbers. What is unknown orders nothing.
+
+    Raises:
+        ApiError: 400/12 if it is neither a text nor texts.
+    """
+    fields = [order_by] if isinstance(order_by, str) else order_by or []
+    if not isinstance(fields, list) or not all(isinstance(each, str) for each in fields):
+        raise invalid("order_by is a list of names", value=order_by)
+    terms: list[str] = []
+    values: list[Any] = []
+    for name in fields:
+        for term in _terms(entity, name):
+            terms.append(term.text)
+            values.extend(term.values)
+    return Clause(", ".join([*terms, f"{entity.table}.id"]), tuple(values))
+
+
+def _terms(entity: Entity, name: str) -> list[Clause]:
+    """Return the terms for one field."""
+    direction = " DESC" if name.startswith("-") else ""
+    path = checked(name.removeprefix("-"))
+    value = resolve(entity, path).value
+    if value is NULL or not path[0]:
+        return []
+    if path[0] in _REQUIRED and len(path) == 1:
+        return [Clause(value.text + direction, value.values)]
+    if path[0] in ("hyperparams", "metadata", "runtime", "configuration"):
+        number = Clause(f"as_number({value.text}){direction} NULLS LAST", value.values)
+        return [number, Clause(f"{value.text}{direction} NULLS LAST", value.values)]
+    return [Clause(f"{value.text}{direction} NULLS LAST", value.values)]
