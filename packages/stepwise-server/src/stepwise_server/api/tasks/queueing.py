@@ -9,7 +9,7 @@ from stepwise_server.api.registry import endpoint
 from stepwise_server.api.tasks.fields import check_models
 from stepwise_server.api.tasks.transitions import change_status, check_transition, the_task
 from stepwise_server.errors import invalid
-from stepwise_server.store import entities, queueing
+from stepwise_server.store import entities, queueing, workers
 from stepwise_server.store.database import Transaction
 from stepwise_server.store.entities import TASK, Document
 
@@ -84,12 +84,7 @@ def watched(tx: Transaction, call: Call, queue: str) -> dict[str, bool]:
     """Return `queue_watched` if the call asks for it: whether a worker that is alive serves the queue."""
     if not call.flag("verify_watched_queue"):
         return {}
-    found = tx.one(
-        "SELECT 1 FROM workers, json_each(workers.doc, '$.queues') AS served"
-        " WHERE served.value = ? AND workers.expires > ?",
-        [queue, tx.now],
-    )
-    return {"queue_watched": found is not None}
+    return {"queue_watched": workers.watched(tx, queue)}
 
 
 @endpoint("tasks.dequeue", writes=True)
