@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stepwise_server import limits
+from stepwise_server import clock, limits
 from stepwise_server.errors import ApiError, invalid
 from stepwise_server.store import entities
 from stepwise_server.store.database import Transaction
@@ -61,6 +61,17 @@ def members(structure: msgspec.Struct) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def valid_labels(labels: dict[str, int]) -> dict[str, int]:
+    """Return labels whose numbers differ.
+
+    Raises:
+        ApiError: 400/12 if two have the same.
+    """
+    if len(set(labels.values())) < len(labels):
+        raise invalid("two labels have the same number")
+    return labels
+
+
 def free(value: dict[str, Any], where: str) -> dict[str, Any]:
     """Return an object whose members are the client's own business, if it is not too deep to be searched.
 
@@ -79,3 +90,15 @@ def _inside(value: Any) -> list[Any]:
     """Return the objects and lists directly inside a value."""
     values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [each for each in values if isinstance(each, dict | list)]
+
+
+def date(text: str, field: str) -> str:
+    """Return a date in the form that is stored.
+
+    Raises:
+        ApiError: 400/12 if it is none.
+    """
+    try:
+        return clock.iso(clock.parse(text))
+    except (ValueError, OverflowError):
+        raise invalid(f"{field} is no date", value=text) from None

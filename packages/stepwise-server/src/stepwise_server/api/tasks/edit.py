@@ -5,9 +5,8 @@ from typing import Any
 
 import msgspec
 
-from stepwise_server import clock
 from stepwise_server.api.call import Call
-from stepwise_server.api.common.fields import free, part, reference, valid_name
+from stepwise_server.api.common.fields import date, free, part, reference, valid_name
 from stepwise_server.api.common.stamps import stamps
 from stepwise_server.api.registry import endpoint
 from stepwise_server.api.tasks.fields import read_changes
@@ -62,17 +61,10 @@ def update(tx: Transaction, call: Call) -> dict[str, Any]:
     if call.given("project"):
         changes["project"] = reference(tx, entities.PROJECT, call.text("project"), "project")
     if call.given("created"):
-        changes["created"] = _date(call.text("created"))
+        changes["created"] = date(call.text("created"), "created")
     if call.given("output__error"):
         changes["output"] = {**task["output"], "error": call.text("output__error")}
     return save_changes(tx, call, task, changes)
-
-
-def _date(text: str) -> str:
-    try:
-        return clock.iso(clock.parse(text))
-    except (ValueError, OverflowError):
-        raise invalid("created is no date", value=text) from None
 
 
 @endpoint("tasks.update_batch", writes=True, batch=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from stepwise_server.api.call import Call
-from stepwise_server.api.common.fields import free, members, part, reference, valid_name
+from stepwise_server.api.common.fields import free, members, part, reference, valid_labels, valid_name
 from stepwise_server.errors import ApiError, invalid
 from stepwise_server.store import entities
 from stepwise_server.store.database import Transaction
@@ -201,17 +201,6 @@ def join_artifacts(present: list[Document], artifacts: list[Artifact]) -> list[D
             given["type_data"] = members(artifact.type_data)
         joined[given["key"], given["mode"]] = given
     return [joined[identity] for identity in sorted(joined)]
-
-
-def valid_labels(labels: dict[str, int]) -> dict[str, int]:
-    """Return labels whose numbers differ.
-
-    Raises:
-        ApiError: 400/12 if two have the same.
-    """
-    if len(set(labels.values())) < len(labels):
-        raise invalid("two labels have the same number")
-    return labels
 
 
 def read_models(value: Any, task: Document, tx: Transaction) -> Document:
