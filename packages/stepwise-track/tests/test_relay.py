@@ -1,5 +1,6 @@
 """The relay in good weather: everything arrives once, in order, and what a tracker was told can be looked up."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_missing_package_is_one_line_and_the_run_goes_on(
     tracker.assert_exactly_once(tmp_path / "run")
     assert "incomplete is missing: backend incomplete cannot be loaded" in warnings[0]
     assert "module_that_is_not_there" in warnings[0]
-    assert len(warnings) == 2 and "8 of 8 events of run are pending" in warnings[1]
+    assert len(warnings) == 2 and re.search(r"\b(\d+) of \1 events of run are pending", warnings[1])
     assert warnings[1].endswith(f"stepwise sync {tmp_path / 'run'}")
 
 

@@ -95,7 +95,7 @@ def test_a_full_disk_costs_events_but_not_the_training(tmp_path: Path, warnings:
 
 
 def test_a_disk_that_stays_full_is_said_at_the_end(tmp_path: Path, warnings: list[str]) -> None:
-    logger = ExperimentLogger("p", run_dir=tmp_path)
+    logger = ExperimentLogger("p", run_dir=tmp_path, capture_console=False)
     with full_disk(0, tmp_path / "journal" / "000001.jsonl"):
         logger.log_training_step(loss=1.5, learning_rate=0.1, step=1)
         logger.log_checkpoint(None, None, 1, 1, 1.5, Path(__file__))

@@ -45,6 +45,18 @@ CONSOLE_LIVE_LINES = 50
 CONSOLE_REDRAWN_S = 10.0
 """Seconds after which a progress bar is recorded as it stands, though it is not finished."""
 
+SYSTEM_METRICS_S = 10.0
+"""Seconds between two looks at processor, memory, disk, network and GPUs, unless told otherwise."""
+
+SYSTEM_METRICS_MIN_S = 0.1
+"""Shortest such interval: a sample takes a few milliseconds."""
+
+SYSTEM_METRICS_STOP_S = 2.0
+"""Seconds that the end of a run waits for a sample that is being taken."""
+
+WATCH_VALUES = 2**16
+"""Most values of a watched parameter that its histogram counts: more would not change the picture."""
+
 # The relay.
 
 BATCH_RECORDS = 1000

@@ -6,6 +6,7 @@ ExperimentLogger     curves, parameters, single values; start and end of the run
 """
 
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 from stepwise_track import limits
 from stepwise_track.backends import wanted_backends
+from stepwise_track.capture import ConsoleCapture, RankSession, rank_of_process, start_console, start_machine
 from stepwise_track.events import Parameters, RunResumed, RunStarted, Scalars, SingleValues
 from stepwise_track.naming import create_run_dir, default_run_name
 from stepwise_track.process import this_process
@@ -45,6 +47,13 @@ class ExperimentLogger(RichLogger):
         backends: where the relay sends the run besides its journal: names, or options by name; by default
             those in `STEPWISE_BACKENDS`, separated by commas.
         finish_wait_s: seconds that `finish` waits at most for the backends to have everything.
+        capture_console: whether to record what the program prints.
+        system_metrics: whether to measure processor, memory, disk, network and GPUs, or every how many seconds.
+        durable: whether every event is on the disk when its call returns. Then a power failure loses nothing,
+            and a call takes as long as the disk: milliseconds.
+
+    In a process that torchrun gave a rank above 0, nothing is logged but the hardware, and that only with
+    `run_dir`: rank 0 owns the run.
 
     Attributes:
         run_dir: the run folder.
@@ -72,9 +81,17 @@ class ExperimentLogger(RichLogger):
         log_code: bool = True,
         backends: Sequence[str] | Mapping[str, Mapping[str, Any] | None] | None = None,
         finish_wait_s: float = limits.FINISH_WAIT_S,
+        capture_console: bool = True,
+        system_metrics: bool | float = True,
+        durable: bool = False,
     ) -> None:
         wanted = wanted_backends(backends)
         self._finish_wait_s = finish_wait_s
+        self._step = resume_step
+        self._console: ConsoleCapture | None = None
+        if rank_of_process() > 0:
+            self._begin_other_rank(run_dir, system_metrics)
+            return
         process = this_process()
         name = experiment_name or default_run_name(model_type, dataset)
         resumed = None if resume_step is None else RunResumed(as_step("resume_step", resume_step), process)
@@ -89,10 +106,21 @@ class ExperimentLogger(RichLogger):
             notes=notes,
             entity=entity,
         )
-        super().__init__(RunSession(run_dir, started, resumed, with_code=log_code, wanted=wanted))
-        self._step = resume_step
+        session = RunSession(run_dir, started, resumed, with_code=log_code, wanted=wanted, durable=durable)
+        super().__init__(session)
+        if capture_console:
+            self._console = start_console(session)
+        if system_metrics:
+            start_machine(session, system_metrics)
         if config is not None:
             self.log_hyperparameters(config)
+
+    def _begin_other_rank(self, run_dir: Path | str | None, system_metrics: bool | float) -> None:
+        """Log nothing in this process; measure its hardware if it is known where to put the figures."""
+        session = RankSession(Path(run_dir or "."))
+        super().__init__(session)
+        if system_metrics and run_dir is not None:
+            start_machine(session, system_metrics)
 
     def log_training_step(
         self,
@@ -123,6 +151,9 @@ class ExperimentLogger(RichLogger):
             step,
             epoch,
         )
+        for watch in self._watches:
+            if watch.is_due(step):
+                self._look(watch, step)
 
     def log_validation_step(
         self, loss: Any, perplexity: Any = None, *, step: int, epoch: Any = None, **metrics: Any
@@ -248,7 +279,12 @@ class ExperimentLogger(RichLogger):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish as `completed`, `stopped` (interrupt, exit code 130) or `failed` (any other error)."""
+        """Finish as `completed`, `stopped` (interrupt, exit code 130) or `failed` (any other error).
+
+        The traceback is recorded with the console, though Python prints it only when all is closed.
+        """
+        if self._console and error is not None and not isinstance(error, SystemExit):
+            self._console.keep("stderr", "".join(traceback.format_exception(error)))
         code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", None)
         if error is None or (isinstance(error, SystemExit) and code in (None, 0)):
             self.finish("completed")

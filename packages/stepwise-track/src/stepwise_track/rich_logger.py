@@ -4,9 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loguru import logger as log
+
 from stepwise_track import limits
+from stepwise_track.capture.ranks import RankSession
+from stepwise_track.capture.watch import Watch
 from stepwise_track.errors import TrackError
-from stepwise_track.events import Artifact, Checkpoint, Histogram, Picture, Table, Text
+from stepwise_track.events import Artifact, Checkpoint, Histogram, Picture, Scalars, Table, Text
 from stepwise_track.files import as_array, optimizer_path, reference_files, save_checkpoint, save_picture
 from stepwise_track.session import RunSession
 from stepwise_track.values import as_number, as_plain, as_step
@@ -18,8 +22,10 @@ class RichLogger:
     Files are referenced by path and SHA-256; one from outside the run folder is copied in.
     """
 
-    def __init__(self, session: RunSession) -> None:
+    def __init__(self, session: RunSession | RankSession) -> None:
         self._session = session
+        self._watches: list[Watch] = []
+        self._told_of_gradients = False
         self.run_dir = session.run_dir
         self.name = session.run_dir.name
 
@@ -122,6 +128,51 @@ class RichLogger:
                 step=_optional_step(step),
             )
         )
+
+    def watch(self, model: Any, every: int = 100, *, histograms: bool = True, prefix: str = "") -> None:
+        """Log gradient norms and weight distributions of a model from now on, within `log_training_step`.
+
+        Gradients are read as they are then: log a step after `backward()` and before `zero_grad()`. The training
+        is not changed by it, but waits for the figures: about a millisecond for each parameter.
+
+        Args:
+            model: a torch module, or anything else whose `named_parameters()` are tensors.
+            every: steps from one look to the next.
+            histograms: whether to count the weights too, as `weights/<parameter>`.
+            prefix: put before the names of blocks and parameters, to tell two models apart.
+
+        Raises:
+            TrackError: if `every` is not 1 or more, or the model has no `named_parameters`.
+        """
+        if as_step("every", every) < 1 or not hasattr(model, "named_parameters"):
+            raise TrackError(
+                f"cannot watch {type(model).__name__} every {every} steps",
+                hint="give a torch module, and 1 or more steps",
+            )
+        self._watches.append(Watch(model, every, histograms=histograms, prefix=prefix))
+
+    def log_watched(self, step: int) -> None:
+        """Log the watched models as they are now, whether their steps have passed or not."""
+        for watch in self._watches:
+            self._look(watch, as_step("step", step))
+
+    def _look(self, watch: Watch, step: int) -> None:
+        """Log one watched model."""
+        if self._session.silent:
+            return
+        if norms := watch.gradient_norms():
+            self._session.append(Scalars(norms, step))
+        else:
+            self._warn_of_missing_gradients(step)
+        for name, values in watch.weights():
+            self.log_histogram(name, values, step)
+
+    def _warn_of_missing_gradients(self, step: int) -> None:
+        if not self._told_of_gradients:
+            self._told_of_gradients = True
+            log.warning(
+                "no gradients to watch at step {}: log a step after backward() and before zero_grad()", step
+            )
 
     def log_artifact(
         self, name: str, path: Path | str, metadata: Mapping[str, Any] | None = None, step: int | None = None

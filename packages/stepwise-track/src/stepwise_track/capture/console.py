@@ -69,15 +69,15 @@ class ConsoleCapture:
         if os.getpid() != self._pid:
             return  # a fork: its parent's journal is not its own
         with self._mutex:
-            if len(text) > limits.CONSOLE_PENDING_CHARS:
-                self._dropped += text.count("\n", 0, -limits.CONSOLE_PENDING_CHARS)
-                text = text[-limits.CONSOLE_PENDING_CHARS :]
             self._chunks.append((stream, text))
             self._size += len(text)
-            while self._size > limits.CONSOLE_PENDING_CHARS:
-                _, old = self._chunks.popleft()
-                self._size -= len(old)
-                self._dropped += old.count("\n")
+            while (excess := self._size - limits.CONSOLE_PENDING_CHARS) > 0:
+                stream, oldest = self._chunks.popleft()
+                rest = oldest[excess:]
+                self._dropped += oldest.count("\n", 0, excess)
+                self._size -= len(oldest) - len(rest)
+                if rest:
+                    self._chunks.appendleft((stream, rest))
 
     def flush(self, *, final: bool = False) -> None:
         """Append the lines that are complete; `final`: also those that are not."""
