@@ -39,7 +39,7 @@ WATCHDOG_TASK_SECONDS = 7200.0
 WATCHDOG_INTERVAL_S = 900.0
 """Seconds between two looks for such tasks."""
 
-WATCHDOG_TICK_S = 60.0
+WATCHDOG_TICK_S = 15.0
 """Seconds between two looks for workers that are gone and queues that wait."""
 
 WATCHDOG_PRUNE_S = 3600.0
@@ -62,6 +62,24 @@ TOKEN_SECONDS = 30 * 24 * 3600
 
 TOKEN_SECONDS_MAX = 365 * 24 * 3600
 """Longest lifetime that can be asked for."""
+
+TOKENS_KNOWN = 10_000
+"""Tokens that are remembered as valid."""
+
+TOKEN_TRUST_S = 1.0
+"""For how long one is, before the database is looked at again: the command line may have revoked it."""
+
+FAILED_LOGINS = 10
+"""Failed logins with one name from one address after which further ones have to wait."""
+
+FAILED_LOGIN_SECONDS = 60.0
+"""For how long a failed login counts."""
+
+FAILED_LOGIN_NAMES = 10_000
+"""Names for which failures are counted at a time."""
+
+PREFERENCES_BYTES = 1 << 20
+"""Most that a user's preferences may hold."""
 
 GROUP_COMMIT_CALLS = 256
 """Most calls that share one transaction, and so one wait for the disk."""

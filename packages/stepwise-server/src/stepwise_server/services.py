@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from stepwise_server.heartbeats import Heartbeats
 from stepwise_server.store.database import Database
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Settings:
         """Folder of the stored files."""
         return self.folder / "files"
 
-    @property
+    @cached_property
     def hosts(self) -> frozenset[str]:
         """`host:port` under which clients may know this server."""
         public = urlsplit(self.url)
@@ -54,10 +56,11 @@ class Settings:
 
 @dataclass
 class Services:
-    """The database, the authenticator, the files, the settings; `state` is for what a service keeps in memory."""
+    """What a running server has; `state` is for what a service keeps in memory."""
 
     settings: Settings
     database: Database
     authenticator: Authenticator
     files: FileStore
+    heartbeats: Heartbeats = field(default_factory=Heartbeats)
     state: dict[str, object] = field(default_factory=dict)

@@ -40,6 +40,7 @@ class LocalServer:
 
     Args:
         folder: its data folder, kept at the end.
+        open_reads: whether files may be read without a token.
 
     Attributes:
         url: where it listens.
@@ -48,12 +49,12 @@ class LocalServer:
 
     services: Services
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, open_reads: bool = False) -> None:
         self._listener = listen("127.0.0.1", 0)
         port = self._listener.getsockname()[1]
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.settings = Settings(folder, port=port, url=self.url)
+        self.settings = Settings(folder, port=port, url=self.url, open_reads=open_reads)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stepwise-server", daemon=True)
         self._token: str | None = None

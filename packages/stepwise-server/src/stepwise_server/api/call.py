@@ -41,6 +41,7 @@ class Call:
         services: the rest of the server.
         version: requested version of the API.
         headers: request headers, names in lower case.
+        cookies: by name.
         address: the caller's address.
     """
 
@@ -52,6 +53,7 @@ class Call:
     prepared: Any = None
     version: tuple[int, int] = (999, 0)
     headers: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)
     address: str = ""
 
     @property

@@ -17,7 +17,9 @@ from stepwise_server.api import registry
 from stepwise_server.api.call import Call, Reply
 from stepwise_server.api.parameters import read_parameters
 from stepwise_server.auth.authenticate import COOKIE
-from stepwise_server.errors import ApiError
+from stepwise_server.auth.browser import check_cookie_call
+from stepwise_server.auth.identity import Identity
+from stepwise_server.errors import ApiError, ServerError
 from stepwise_server.services import Services
 from stepwise_server.store.database import Transaction
 
@@ -39,6 +41,8 @@ async def answer(request: Request, path: str) -> Response:
         reply = await _perform(request, path, services, meta)
     except ApiError as error:
         return meta.failure(error)
+    except ServerError as error:
+        return meta.failure(ApiError(400, 12, f"Validation error ({error})"))
     except (OverflowError, UnicodeError, RecursionError, sqlite3.IntegrityError) as error:
         return meta.failure(ApiError(400, 12, f"Validation error ({type(error).__name__}: {error})"))
     except Exception:
@@ -59,17 +63,7 @@ async def _perform(request: Request, path: str, services: Services, meta: "Meta"
     if endpoint is None:
         raise ApiError(404, 0, f"Unable to find endpoint for name {meta.name} and version {meta.requested}")
     meta.actual = f"{endpoint.version[0]}.{endpoint.version[1]}"
-    identity = None
-    try:
-        identity = await run_in_threadpool(services.authenticator.identify, request.headers, request.cookies)
-    except ApiError:
-        if endpoint.role is not None:
-            raise
-    if endpoint.role is not None:
-        if identity is None:
-            raise ApiError(401, 20, "Unauthorized (missing credentials)")
-        if not identity.may(endpoint.role):
-            raise ApiError(403, 20, "Forbidden (role not allowed)", role=identity.role)
+    identity = await run_in_threadpool(_caller, request, services, endpoint)
     params, batch = read_parameters(await _body(request), request, lines=endpoint.batch)
     call = Call(
         endpoint=meta.name,
@@ -79,9 +73,12 @@ async def _perform(request: Request, path: str, services: Services, meta: "Meta"
         batch=batch,
         version=version,
         headers=dict(request.headers),
+        cookies=request.cookies,
         address=request.client.host if request.client else "",
     )
 
+    if meta.name == "tasks.get_all":
+        services.heartbeats.observe(params)
     if endpoint.prepare is not None:
         call.prepared = await run_in_threadpool(endpoint.prepare, call)
 
@@ -91,6 +88,29 @@ async def _perform(request: Request, path: str, services: Services, meta: "Meta"
     if endpoint.writes:
         return await services.database.write_async(work)
     return await run_in_threadpool(services.database.read, work)
+
+
+def _caller(request: Request, services: Services, endpoint: registry.Endpoint) -> Identity | None:
+    """Return who calls, if that is allowed; None for an unrecognised caller of a public endpoint.
+
+    Raises:
+        ApiError: 401 or 403.
+    """
+    address = request.client.host if request.client else ""
+    try:
+        identity = services.authenticator.identify(request.headers, request.cookies, address)
+    except ApiError:
+        if endpoint.role is None:
+            return None
+        raise
+    if identity is not None:
+        check_cookie_call(request.method, request.headers, services.settings, writes=endpoint.writes)
+    if endpoint.role is not None:
+        if identity is None:
+            raise ApiError(401, 20, "Unauthorized (missing credentials)")
+        if not identity.may(endpoint.role):
+            raise ApiError(403, 20, "Forbidden (role not allowed)", role=identity.role)
+    return identity
 
 
 async def _body(request: Request) -> bytes:

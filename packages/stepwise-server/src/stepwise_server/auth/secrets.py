@@ -48,6 +48,11 @@ def new_secret() -> str:
     return secrets.token_urlsafe(41)
 
 
+def new_password() -> str:
+    """Return 20 random letters and digits, about 119 bits, which can be typed."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(20))
+
+
 def hash_secret(secret: str) -> str:
     """Return the hash of a generated secret. One round is enough for 256 random bits; a password needs scrypt."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -24,12 +24,12 @@ def make_token(secret: bytes, identity: Identity, api_version: str, seconds: flo
         api_version: newest version of the API; clients read it from here.
         seconds: lifetime; `limits.TOKEN_SECONDS` unless given, and never above `limits.TOKEN_SECONDS_MAX`.
     """
-    now = int(time.time())
+    now = round(time.time(), 6)  # of more than whole seconds, for what is revoked in between
     lifetime = max(1, min(int(seconds or limits.TOKEN_SECONDS), limits.TOKEN_SECONDS_MAX))
     claims = {
         "jti": uuid.uuid4().hex,
         "iat": now,
-        "exp": now + lifetime,
+        "exp": int(now) + lifetime,
         "identity": {
             "user": identity.user,
             "user_name": identity.name,

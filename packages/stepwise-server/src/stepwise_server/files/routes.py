@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from stepwise_server.auth.browser import check_cookie_call, check_host
 from stepwise_server.auth.identity import Identity
 from stepwise_server.errors import ApiError, invalid
 from stepwise_server.files import download, names, upload
@@ -72,10 +73,13 @@ def _caller(request: Request, services: Services) -> Identity | None:
     """
     reads = request.method in ("GET", "HEAD")
     if reads and services.settings.open_reads:
+        check_host(request.headers, services.settings)
         return None
-    identity = services.authenticator.identify(request.headers, request.cookies)
+    address = request.client.host if request.client else ""
+    identity = services.authenticator.identify(request.headers, request.cookies, address)
     if identity is None:
         raise ApiError(401, 20, "Unauthorized (missing credentials)")
+    check_cookie_call(request.method, request.headers, services.settings, writes=not reads)
     if not reads and not identity.may("user"):
         raise ApiError(403, 20, "Forbidden (role not allowed)", role=identity.role)
     return identity
