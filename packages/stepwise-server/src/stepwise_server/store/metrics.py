@@ -4,14 +4,13 @@
 rewrite a few narrow rows and no document.
 """
 
-import hashlib
 import json
 from collections.abc import Collection, Sequence
-from functools import lru_cache
 from typing import Any
 
 from stepwise_server import limits
 from stepwise_server.store.database import Transaction
+from stepwise_server.store.series import forget_series, name_hash
 
 Cell = dict[str, Any]
 
@@ -30,12 +29,6 @@ CELL = (
     "mean_value",
 )
 """The members of a cell of `last_metrics`; each is a column of `series`."""
-
-
-@lru_cache(maxsize=16384)
-def name_hash(name: str) -> str:
-    """Return the MD5 of a metric's or variant's name; clients build `last_metrics.<hash>.<hash>.value` of it."""
-    return hashlib.md5(name.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 def last_metrics(
@@ -115,4 +108,5 @@ def delete_events(tx: Transaction, owner: str) -> list[str]:
     tx.execute("INSERT INTO litter SELECT 'console', id FROM consoles WHERE owner = ?", [owner])
     for table in ("series", "consoles", "events", "metric_stats"):
         tx.execute(f"DELETE FROM {table} WHERE owner = ?", [owner])
+    forget_series(tx, owner)
     return sorted(urls)
