@@ -5,11 +5,21 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from stepwise_track import ExperimentLogger
 from stepwise_track.relay.tail import JournalTail
 
 WAIT_S = 60.0
 """How long a test waits for what must happen at some time: far above what it takes."""
+
+
+def open_logger(run_dir: Path, backends: dict[str, dict[str, str]], **options: Any) -> ExperimentLogger:
+    """Open a logger which waits long at its end, and logs nothing by itself: events are to be counted."""
+    quiet: dict[str, Any] = {"capture_console": False, "system_metrics": False, "log_code": False}
+    return ExperimentLogger(
+        "p", run_dir=run_dir, backends=backends, **({"finish_wait_s": WAIT_S} | quiet | options)
+    )
 
 
 class Tracker:

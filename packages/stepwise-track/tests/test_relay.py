@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from relay_tools import Tracker, eventually
+from relay_tools import Tracker, eventually, open_logger
 
 from stepwise_track import ExperimentLogger, TrackError
 from stepwise_track.relay import status, sync
@@ -18,9 +18,7 @@ def log_steps(logger: ExperimentLogger, first: int, last: int) -> None:
 def test_everything_arrives_once_and_in_order(tmp_path: Path, tracker: Tracker) -> None:
     tracker.start()
     run_dir = tmp_path / "run"
-    with ExperimentLogger(
-        "p", run_dir=run_dir, backends={"recorder": tracker.options}, finish_wait_s=60
-    ) as logger:
+    with open_logger(run_dir, {"recorder": tracker.options}) as logger:
         log_steps(logger, 1, 55)
         logger.log_table("t", [[1, 2]], ["a", "b"])
         logger.log_histogram("h", [1.0, 2.0])
@@ -66,7 +64,7 @@ def test_a_missing_package_is_one_line_and_the_run_goes_on(
 ) -> None:
     tracker.start()
     backends = {"incomplete": {}, "recorder": tracker.options}
-    logger = ExperimentLogger("p", run_dir=tmp_path / "run", backends=backends)
+    logger = open_logger(tmp_path / "run", backends)
     eventually(lambda: warnings, "a warning")
     log_steps(logger, 1, 5)
     logger.finish(wait_s=60)
@@ -78,7 +76,7 @@ def test_a_missing_package_is_one_line_and_the_run_goes_on(
 
 
 def test_an_old_run_can_be_sent_anywhere_and_as_often_as_one_likes(tmp_path: Path, tracker: Tracker) -> None:
-    with ExperimentLogger("p", run_dir=tmp_path / "run") as logger:
+    with open_logger(tmp_path / "run", {}) as logger:
         log_steps(logger, 1, 50)
     tracker.start()
     seen: list[int] = []
@@ -99,11 +97,9 @@ def test_an_old_run_can_be_sent_anywhere_and_as_often_as_one_likes(tmp_path: Pat
 def test_a_resumed_run_goes_on_and_every_attempt_is_kept(tmp_path: Path, tracker: Tracker) -> None:
     tracker.start()
     backends = {"recorder": tracker.options}
-    with ExperimentLogger("p", run_dir=tmp_path / "run", backends=backends, finish_wait_s=60) as logger:
+    with open_logger(tmp_path / "run", backends) as logger:
         log_steps(logger, 1, 10)
-    with ExperimentLogger(
-        "p", run_dir=tmp_path / "run", resume_step=6, backends=backends, finish_wait_s=60
-    ) as logger:
+    with open_logger(tmp_path / "run", backends, resume_step=6) as logger:
         log_steps(logger, 7, 12)
     tracker.assert_exactly_once(tmp_path / "run")
     assert tracker.finished() == ["completed", "completed"]
@@ -113,7 +109,7 @@ def test_a_resumed_run_goes_on_and_every_attempt_is_kept(tmp_path: Path, tracker
 
 def test_a_sync_during_the_run_takes_over_and_hands_back(tmp_path: Path, tracker: Tracker) -> None:
     tracker.start()
-    logger = ExperimentLogger("p", run_dir=tmp_path / "run", backends={"recorder": tracker.options})
+    logger = open_logger(tmp_path / "run", {"recorder": tracker.options})
     log_steps(logger, 1, 30)
     (one,) = sync(tmp_path / "run")
     assert one.delivered >= 31 and one.finished is None
