@@ -33,6 +33,11 @@ def find(tx: Transaction, name: str) -> str | None:
     return found
 
 
+def taken(name: str) -> ApiError:
+    """Return the error for a name that another project has (400/801)."""
+    return ApiError(400, 801, "Value combination already exists (unique field already exists)", name=name)
+
+
 def find_or_create(tx: Transaction, user: str, name: str) -> str:
     """Return the id of the project with this name, created with its parents where it is missing.
 
@@ -109,9 +114,8 @@ def place(tx: Transaction, user: str, project: str, name: str) -> list[str]:
     Raises:
         ApiError: 400/801 if the name is taken, 400/409 if anything below would be too deep.
     """
-    taken = find(tx, name)
-    if taken and taken != project:
-        raise ApiError(400, 801, "Value combination already exists (unique field already exists)", name=name)
+    if find(tx, name) not in (None, project):
+        raise taken(name)
     old = tx.value("SELECT name FROM projects WHERE id = ?", [project])
     parent, path = _parent_of(tx, user, name)
     moved = subtree(tx, [project])
