@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stepwise_track import limits
-from stepwise_track.environment import collect_environment, describe_git
+from stepwise_track.environment import collect_environment, describe_git, write_environment
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -30,6 +30,7 @@ def test_a_clean_repository(repository: Path) -> None:
     found = describe_git(repository)
     assert found == {
         "commit": git(repository, "rev-parse", "HEAD"),
+        "remote": "",
         "branch": "trunk",
         "dirty": False,
         "status": [],
@@ -48,6 +49,24 @@ def test_changes_are_kept_up_to_a_limit(repository: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(limits, "DIFF_BYTES", 20)
     found = describe_git(repository)
     assert found and len(found["diff"]) == 20 and found["diff_cut"]
+
+
+def test_no_secret_gets_into_it(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = [f"kX9pL2mN8vQ4rT7wZ{number}" for number in range(6)]
+    git(repository, "remote", "add", "origin", f"https://user:{secrets[0]}@example.org/repo.git")
+    (repository / "train.py").write_text(f'api_key = "{secrets[1]}"\nprint("{secrets[2]}")\nrate = 3\n')
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("WANDB_API_KEY", secrets[2])
+    monkeypatch.setattr(
+        sys, "argv", ["train.py", "--api-key", secrets[3], f"--hf-token={secrets[4]}", "--lr", "1"]
+    )
+    write_environment(repository / "environment.json", True)
+    text = (repository / "environment.json").read_text()
+    assert not [secret for secret in secrets if secret in text]
+    found = json.loads(text)
+    assert found["git"]["remote"] == "https://***@example.org/repo.git"
+    assert "+rate = 3" in found["git"]["diff"] and '+api_key = "***"' in found["git"]["diff"]
+    assert found["command"]["arguments"] == ["train.py", "--api-key", "***", "--hf-token=***", "--lr", "1"]
 
 
 def test_no_repository_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,8 +90,8 @@ def test_torch_is_asked_only_if_it_is_there(first: str) -> None:
         pytest.importorskip("torch")
     program = (
         f"{first}import sys; from stepwise_track.environment import collect_environment;"
-        "gpu = collect_environment(with_code=False)['gpu'];"
-        "print(gpu is not None and 'devices' in gpu, 'torch' in sys.modules)"
+        "gpu = collect_environment(with_code=False)['gpu'] or {};"
+        "print('torch' in gpu and 'devices' in gpu, 'torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.split() == [str(bool(first))] * 2

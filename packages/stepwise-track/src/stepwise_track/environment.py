@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import psutil
 from loguru import logger as log
 
 from stepwise_track import limits
+from stepwise_track.capture.gpus import Gpus
+from stepwise_track.secrets import redact, redact_arguments
 
 
 def collect_environment(*, with_code: bool = True) -> dict[str, Any]:
@@ -25,11 +28,16 @@ def collect_environment(*, with_code: bool = True) -> dict[str, Any]:
 
     Returns:
         Plain values under `git` (None outside a repository), `command`, `python`, `platform`, `packages`
-        (version by name), `cpu`, `memory_bytes`, `gpu` (None without torch).
+        (version by name), `cpu`, `memory_bytes`, `gpu` (None without a GPU's driver and without torch). Without
+        secrets.
     """
     return {
         "git": describe_git(Path.cwd()) if with_code else None,
-        "command": {"arguments": sys.argv, "entry_point": _entry_point(), "directory": os.getcwd()},
+        "command": {
+            "arguments": redact_arguments(sys.argv),
+            "entry_point": _entry_point(),
+            "directory": os.getcwd(),
+        },
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "platform": {"system": platform.platform(), "machine": platform.machine(), "host": platform.node()},
         "packages": _packages(),
@@ -54,8 +62,7 @@ def write_environment(path: Path, with_code: bool) -> None:
 def describe_git(directory: Path) -> dict[str, Any] | None:
     """Return commit, branch and uncommitted changes of the repository around a folder; None if there is none.
 
-    The diff covers tracked files and is cut at `limits.DIFF_BYTES`. No remote is recorded: its URL may hold a
-    token.
+    The diff covers tracked files and is cut at `limits.DIFF_BYTES`. Neither diff nor remote hold secrets.
     """
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
@@ -64,10 +71,11 @@ def describe_git(directory: Path) -> dict[str, Any] | None:
     diff = (_git(directory, "diff", "HEAD") or "").encode("utf-8", "surrogateescape")
     return {
         "commit": commit.strip(),
+        "remote": redact((_git(directory, "remote", "get-url", "origin") or "").strip()),
         "branch": (_git(directory, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
         "dirty": bool(status),
         "status": status.splitlines()[:1000],
-        "diff": diff[: limits.DIFF_BYTES].decode("utf-8", "replace"),
+        "diff": redact(diff[: limits.DIFF_BYTES].decode("utf-8", "replace")),
         "diff_cut": len(diff) > limits.DIFF_BYTES,
     }
 
@@ -95,7 +103,13 @@ def _entry_point() -> str:
 
 
 def _packages() -> dict[str, str]:
-    found = {item.metadata["Name"]: item.version for item in distributions() if item.metadata["Name"]}
+    """Return the installed packages; with a pause after each, so that the training never waits for more than one."""
+    found: dict[str, str] = {}
+    for item in distributions():
+        metadata = item.metadata  # parsed anew at every access
+        if metadata["Name"]:
+            found[metadata["Name"]] = metadata["Version"]
+        time.sleep(limits.YIELD_S)
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
@@ -109,14 +123,21 @@ def _cpu_name() -> str:
 
 
 def _describe_gpu() -> dict[str, Any] | None:
-    """Ask an already imported torch for its CUDA version and devices."""
+    """Describe GPUs, driver and CUDA: by the driver's library, and by torch if it is imported already."""
+    gpus = Gpus()
+    found: dict[str, Any] = {}
+    if gpus.driver:
+        found = {"driver": gpus.driver, "driver_cuda": gpus.cuda, "devices": gpus.devices}
     torch: Any = sys.modules.get("torch")
     try:
         devices = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
-        return {
-            "torch": str(torch.__version__),
-            "cuda": torch.version.cuda,
-            "devices": [{"name": device.name, "memory_bytes": device.total_memory} for device in devices],
-        }
+        found |= {"torch": str(torch.__version__), "cuda": torch.version.cuda, "cudnn": _cudnn(torch)}
+        found["devices"] = [{"name": device.name, "memory_bytes": device.total_memory} for device in devices]
     except AttributeError:  # no torch, or another thread is still importing it
-        return None
+        pass
+    return found or None
+
+
+def _cudnn(torch: Any) -> int | None:
+    version: int | None = torch.backends.cudnn.version() if torch.version.cuda else None
+    return version

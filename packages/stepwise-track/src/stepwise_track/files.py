@@ -51,16 +51,22 @@ def reference_files(run_dir: Path, path: Path | str) -> tuple[FileRef, ...]:
 def _copy_in(source: Path, folder: Path) -> Path:
     """Copy a file or a folder to `folder`; another content of the same name stays beside it."""
     folder.mkdir(exist_ok=True)
-    target, number = folder / safe_name(source.name), 1
-    while target.exists() and not _same_content(source, target):
-        number += 1
-        target = folder / f"{safe_name(source.stem)}-{number}{source.suffix}"
+    target = free_place(source, folder / safe_name(source.name))
     if not target.exists():
         with whole_or_nothing(target) as part:
             if source.is_dir():
                 shutil.copytree(source, part)
             else:
                 shutil.copyfile(source, part)
+    return target
+
+
+def free_place(source: Path, target: Path) -> Path:
+    """Return `target`, or the same with a number if something else than the content of `source` is there."""
+    stem, number = target.stem, 1
+    while target.exists() and not _same_content(source, target):
+        number += 1
+        target = target.with_name(f"{stem}-{number}{target.suffix}")
     return target
 
 

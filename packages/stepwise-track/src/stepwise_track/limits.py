@@ -13,6 +13,9 @@ DIFF_BYTES = 2**20
 GIT_TIMEOUT_S = 10.0
 """Seconds that one git command may take before its answer is left out."""
 
+YIELD_S = 0.001
+"""Pause between two parts of a long work in the background: the interpreter goes to the training meanwhile."""
+
 ENVIRONMENT_WAIT_S = 10.0
 """Seconds that `finish` waits for the description of the environment, which a thread collects."""
 
@@ -99,6 +102,12 @@ FINISH_WAIT_S = 10.0
 
 RELAY_LOG_BYTES = 2**20
 """Size at which `relay/relay.log` is set aside as `relay.log.1`, in place of the one before."""
+
+RELAY_METRICS_S = 30.0
+"""Seconds between two reports of the delivery lag as metrics of the run."""
+
+NICENESS = 5
+"""How much the relay steps back where it competes with the training for a processor."""
 
 FOREIGN_QUIET_S = 600.0
 """Seconds without a record after which a run of another host, where no process can be seen, counts as over."""

@@ -14,7 +14,9 @@ from typing import Any, Self
 
 from stepwise_track import limits
 from stepwise_track.backends import wanted_backends
-from stepwise_track.capture import ConsoleCapture, RankSession, rank_of_process, start_console, start_machine
+from stepwise_track.capture.console import ConsoleCapture
+from stepwise_track.capture.ranks import RankSession, rank_of_process
+from stepwise_track.capture.start import start_console, start_machine
 from stepwise_track.events import Parameters, RunResumed, RunStarted, Scalars, SingleValues
 from stepwise_track.naming import create_run_dir, default_run_name
 from stepwise_track.process import this_process

@@ -1,5 +1,6 @@
 """The part of the logger for everything that is not a number: texts, tables, pictures, files."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,25 @@ from typing import Any
 from loguru import logger as log
 
 from stepwise_track import limits
+from stepwise_track.artifacts import save_artifact
 from stepwise_track.capture.ranks import RankSession
 from stepwise_track.capture.watch import Watch
 from stepwise_track.errors import TrackError
-from stepwise_track.events import Artifact, Checkpoint, Histogram, Picture, Scalars, Table, Text
+from stepwise_track.events import (
+    Artifact,
+    Checkpoint,
+    Configuration,
+    Histogram,
+    InputDataset,
+    Parameters,
+    Picture,
+    Scalars,
+    Table,
+    Text,
+)
 from stepwise_track.files import as_array, optimizer_path, reference_files, save_checkpoint, save_picture
+from stepwise_track.reports import REPORT_COLUMNS, report_rows
+from stepwise_track.secrets import redact_tree
 from stepwise_track.session import RunSession
 from stepwise_track.values import as_number, as_plain, as_step
 
@@ -55,6 +70,8 @@ class RichLogger:
         rows: Any,
         columns: Sequence[str] | None = None,
         step: int | None = None,
+        *,
+        on_model: bool = False,
     ) -> None:
         """Log a table.
 
@@ -63,6 +80,7 @@ class RichLogger:
             rows: a list of mappings, a list of lists (with `columns`), or a pandas DataFrame.
             columns: names of the columns; by default those of the rows, in order of appearance.
             step: training step.
+            on_model: whether it describes the run's model, and is to be shown with that too.
 
         Raises:
             TrackError: if a row has another number of cells than there are columns.
@@ -81,7 +99,55 @@ class RichLogger:
                 f"table {name!r} has {len(columns)} columns, but a row of {len(odd)} cells",
                 hint="give `columns`, and one cell for each in every row",
             )
-        self._session.append(Table(name, tuple(map(str, columns)), cells, _optional_step(step)))
+        self._session.append(Table(name, tuple(map(str, columns)), cells, _optional_step(step), on_model))
+
+    def log_classification_report(
+        self,
+        report: Any,
+        predictions: Any = None,
+        *,
+        step: int | None = None,
+        name: str = "Classification Report",
+    ) -> None:
+        """Log precision, recall, F1 and support of every class, as a table of the run and of its model.
+
+        Args:
+            report: what scikit-learn's `classification_report(…, output_dict=True)` returns, or the true
+                labels.
+            predictions: the predicted labels, if `report` is the true ones.
+            step: training step.
+            name: name of the table.
+
+        Raises:
+            TrackError: if the report is no mapping, or labels and predictions differ in number.
+        """
+        rows = report_rows(report, predictions)
+        self.log_table(name, rows, ["class", *REPORT_COLUMNS], step, on_model=True)
+
+    def log_config_object(self, name: str, config: Any) -> None:
+        """Log a configuration in its own words, beside the parameters.
+
+        Args:
+            name: what it configures, such as `model`.
+            config: the text of a file, or anything that can be a parameter (kept as JSON).
+        """
+        text = config if isinstance(config, str) else json.dumps(redact_tree(as_plain(config)), indent=2)
+        self._session.append(Configuration(name, text))
+
+    def log_dataset(
+        self, name: str, version: str, project: str | None = None, info: Mapping[str, Any] | None = None
+    ) -> None:
+        """Log which data the run reads, as an input and as the parameters `dataset.name`, `dataset.version`.
+
+        Args:
+            name: name of the data.
+            version: which state of it, such as `1.2.1` or a content hash.
+            project: project that the tracker keeps it in.
+            info: what else is known of it, such as sizes.
+        """
+        plain = None if info is None else as_plain(info)
+        self._session.append(Parameters({"dataset": {"name": name, "version": str(version)}}))
+        self._session.append(InputDataset(name, str(version), project, plain))
 
     def log_figure(self, name: str, figure: Any, step: int | None = None) -> None:
         """Log a matplotlib or plotly figure, or the path of one that is saved already.
@@ -175,17 +241,24 @@ class RichLogger:
             )
 
     def log_artifact(
-        self, name: str, path: Path | str, metadata: Mapping[str, Any] | None = None, step: int | None = None
+        self, name: str, value: Any, metadata: Mapping[str, Any] | None = None, step: int | None = None
     ) -> None:
-        """Log a file, or a folder of files, that the run leaves behind.
+        """Log something that the run leaves behind: predictions, embeddings, a report.
+
+        Args:
+            name: what it is.
+            value: the path of a file or of a folder; or text, bytes, an array or a tensor (kept as `.npy`), a
+                mapping or a list (`.json`), or a DataFrame (`.csv`).
+            metadata: kept with it.
+            step: training step.
 
         Raises:
-            TrackError: if there is nothing at `path`.
+            TrackError: if it is none of these, or there is nothing at a path.
         """
         if self._session.silent:
             return
         with self._session.surviving_full_disk():
-            files = reference_files(self.run_dir, path)
+            files = save_artifact(self.run_dir, name, value, _optional_step(step))
             plain = None if metadata is None else as_plain(metadata)
             self._session.append(Artifact(name, files, "artifact", _optional_step(step), plain))
 
