@@ -4,5 +4,6 @@ tree.py      create, update, move, merge
 deletion.py  validate_delete, delete
 listing.py   get_all, get_all_ex with what only projects have
 stats.py     sums over the tasks of projects
-catalog.py   what the tasks and models of projects have: metrics, parameters, metadata, tags, parents, users
+catalog.py   metrics, parameters, metadata, parents and owners of the tasks and models of projects
+tags.py      the tags in use
 """
