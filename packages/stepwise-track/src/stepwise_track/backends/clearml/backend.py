@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from stepwise_track.backends.clearml import mapping, task
+from stepwise_track.backends.clearml import mapping, offline, task
 from stepwise_track.backends.clearml.connection import CallError, Connection
 from stepwise_track.backends.clearml.files import Uploader
 from stepwise_track.backends.protocol import Backend, Delivery, Rejected, RunContext
@@ -37,7 +37,10 @@ from stepwise_track.events import (
 
 
 class ClearMLBackend(Backend):
-    """Sends a run to the ClearML server of the user's configuration. Options: `task_id`, `task_type`, `output_uri`."""
+    """Sends a run to the ClearML server of the user's configuration.
+
+    Options: `task_id`, `task_type`, `output_uri`, and `offline`, which writes a session for a later import instead.
+    """
 
     name: ClassVar[str] = "clearml"
     fidelity: ClassVar[Mapping[str, str]] = {
@@ -50,13 +53,18 @@ class ClearMLBackend(Backend):
     def open(self, run: RunContext) -> None:
         """Connect, and find or create the task."""
         self._run = run
+        self._offline = offline.wanted(run.options)
+        if self._offline:
+            return
         self._server = Connection()
         self._task = task.find_or_create(self._server, run)
         self._uploads = Uploader(self._server, run, self._task, run.options.get("output_uri"))
         self._events: list[dict[str, Any]] = []
 
     def deliver(self, records: Sequence[Delivery]) -> None:
-        """Send a batch."""
+        """Send a batch; an offline session is written at the end, from the journal."""
+        if self._offline:
+            return
         self._describe()
         try:
             for record in records:
@@ -75,7 +83,10 @@ class ClearMLBackend(Backend):
         """Nothing waits: every call returns when the server has it."""
 
     def finish(self, status: str) -> None:
-        """Give the task its final status."""
+        """Give the task its final status, or write the offline session."""
+        if self._offline:
+            self._run.state["session"] = str(offline.write_session(self._run, status))
+            return
         self._describe()
         task.end(self._server, self._task, status)
 
