@@ -1,21 +1,17 @@
 """The backend: which mode, sessions that begin with the journal, and when a batch has arrived."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from stepwise_track.backends.protocol import Backend, Delivery, Rejected, RunContext
+from stepwise_track.backends.replay import earlier_records
 from stepwise_track.backends.wandb.files import FileFinder
 from stepwise_track.backends.wandb.session import Session, remove_folder
 from stepwise_track.backends.wandb.writer import Writer
-from stepwise_track.events import RunResumed
-from stepwise_track.journal import JournalReader
 
 EXIT_CODES = {"completed": 0, "failed": 1, "stopped": 255}
 """Exit codes from which W&B makes the state of a run; 255 is what its SDK says after Ctrl-C."""
-
-PROGRESS_RECORDS = 500
-"""Records after which a session that reads the journal again gives a sign of life."""
 
 
 class WandbBackend(Backend):
@@ -120,22 +116,11 @@ class WandbBackend(Backend):
             upload_wait=self._session.wait_for_artifact if self._online else None,
         )
         counted = dict(self._run.degraded)
-        for record in self._earlier(until):
-            if record.seq % PROGRESS_RECORDS == 0:
-                self._run.progress()
+        for record in earlier_records(self._run, until):
             self._writer.write(record)
         self._run.degraded.clear()  # what was degraded then has been counted then
         self._run.degraded.update(counted)
         return self._writer
-
-    def _earlier(self, until: int) -> Iterator[Delivery]:
-        attempt = 0
-        if until:
-            for record in JournalReader(self._run.run_dir / "journal"):
-                if record.seq > until:
-                    return
-                attempt += isinstance(record.event, RunResumed)
-                yield Delivery(self._run.journal_id, record.seq, record.time, record.event, attempt)
 
     def _remove_old_folders(self) -> None:
         *old, newest = self._run.state["folders"]
