@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from stepwise_server import clock, limits
 from stepwise_server.api.call import Call
 from stepwise_server.api.common.stamps import stamps
 from stepwise_server.api.registry import endpoint
 from stepwise_server.api.tasks.publishing import publish_task
 from stepwise_server.api.tasks.steps import pipeline_steps
 from stepwise_server.api.tasks.transitions import change_status, check_transition, the_task
-from stepwise_server.store import entities, queueing
+from stepwise_server.store import entities, queueing, workers
 from stepwise_server.store.database import Transaction
 from stepwise_server.store.entities import TASK, Document
 
@@ -102,8 +101,7 @@ def _stop_one(tx: Transaction, call: Call, task: Document) -> dict[str, Any]:
 
 
 def _is_run_by_worker(tx: Transaction, task: Document) -> bool:
-    """Tell whether a worker said lately that it runs the task. A process that runs by itself never says so."""
+    """Tell whether a worker that is alive runs the task. A process that runs by itself never says so."""
     if "development" in task["system_tags"]:
         return False
-    report = task.get("last_worker_report")
-    return bool(report and report > clock.iso_ago(limits.WORKER_SECONDS))
+    return any(worker.task == task["id"] for worker in workers.present(tx))

@@ -85,6 +85,8 @@ def change_status(
     """
     if not force:
         check_transition(task, status)
+    elif status not in ALLOWED:
+        raise invalid("status is no status of tasks", status=status)
     fields: Document = {
         "status": status,
         "status_reason": call.text("status_reason") if reason is None else reason,
