@@ -1,9 +1,9 @@
--- Entities: the columns are what is filtered or sorted on; `doc` is a JSON object with the rest.
+-- Entities: the columns are what is filtered or sorted on; `doc` is a JSON object with the rest. It stands last: a
+-- column behind a long text costs a walk along the pages that the text overflows into.
 -- Times are ISO text in UTC; tags are JSON arrays, sorted.
 
 CREATE TABLE tasks (
     id TEXT PRIMARY KEY,
-    doc TEXT NOT NULL,
     name TEXT NOT NULL,
     type TEXT NOT NULL,
     status TEXT NOT NULL,
@@ -27,7 +27,8 @@ CREATE TABLE tasks (
     last_changed_by TEXT,
     last_iteration INTEGER NOT NULL,
     last_worker TEXT,
-    last_worker_report TEXT
+    last_worker_report TEXT,
+    doc TEXT NOT NULL
 );
 CREATE INDEX tasks_project ON tasks (project, last_update);
 CREATE INDEX tasks_parent ON tasks (parent);
@@ -36,7 +37,6 @@ CREATE INDEX tasks_last_update ON tasks (last_update);
 
 CREATE TABLE models (
     id TEXT PRIMARY KEY,
-    doc TEXT NOT NULL,
     name TEXT NOT NULL,
     parent TEXT,
     project TEXT,
@@ -52,7 +52,8 @@ CREATE TABLE models (
     last_update TEXT NOT NULL,
     last_change TEXT NOT NULL,
     last_changed_by TEXT,
-    last_iteration INTEGER NOT NULL
+    last_iteration INTEGER NOT NULL,
+    doc TEXT NOT NULL
 );
 CREATE INDEX models_project ON models (project, last_update);
 CREATE INDEX models_task ON models (task);
@@ -61,7 +62,6 @@ CREATE INDEX models_uri ON models (uri);
 -- `path` is the JSON array of the ancestors' ids, the topmost first.
 CREATE TABLE projects (
     id TEXT PRIMARY KEY,
-    doc TEXT NOT NULL,
     name TEXT NOT NULL UNIQUE,
     basename TEXT NOT NULL,
     description TEXT,
@@ -74,20 +74,21 @@ CREATE TABLE projects (
     tags TEXT NOT NULL,
     system_tags TEXT NOT NULL,
     created TEXT NOT NULL,
-    last_update TEXT NOT NULL
+    last_update TEXT NOT NULL,
+    doc TEXT NOT NULL
 );
 CREATE INDEX projects_parent ON projects (parent);
 
 CREATE TABLE queues (
     id TEXT PRIMARY KEY,
-    doc TEXT NOT NULL,
     name TEXT NOT NULL UNIQUE,
     display_name TEXT,
     user TEXT NOT NULL,
     tags TEXT NOT NULL,
     system_tags TEXT NOT NULL,
     created TEXT NOT NULL,
-    last_update TEXT NOT NULL
+    last_update TEXT NOT NULL,
+    doc TEXT NOT NULL
 );
 
 -- The head of a queue is the entry with the lowest position. A task waits in at most one queue.

@@ -102,12 +102,30 @@ def _add_computed(tx: Transaction, entity: Entity, documents: list[Document], pr
     if entity is TASK or entity is MODEL:
         if projection.wants("last_metrics"):
             node = projection.node.at(("last_metrics",))
-            hashes = node.children.keys() if node.children and not node.whole else None
-            _put(documents, "last_metrics", metrics.last_metrics(tx, ids, hashes))
+            some = node.children and not node.whole
+            cells = _some_metrics(tx, ids, node) if some else metrics.last_metrics(tx, ids)
+            _put(documents, "last_metrics", cells)
         if projection.wants("metric_stats"):
             _put(documents, "metric_stats", metrics.metric_stats(tx, ids))
     if entity is QUEUE and projection.wants("entries"):
         _put(documents, "entries", _entries(tx, ids))
+
+
+def _some_metrics(tx: Transaction, owners: Sequence[str], node: Node) -> dict[str, Document]:
+    """Return of `last_metrics` what a table of many rows shows, without reading the rest."""
+    found: dict[str, Document] = {owner: {} for owner in owners}
+    variants = {variant for metric in node.children.values() for variant in metric.children}
+    every = any(not metric.children or metric.whole for metric in node.children.values()) or "*" in variants
+    rows = tx.execute(
+        f"SELECT owner, metric_hash, variant_hash, {', '.join(metrics.CELL)} FROM series"
+        " WHERE owner IN (SELECT value FROM json_each(?)) AND metric_hash IN (SELECT value FROM json_each(?))"
+        " AND (? OR variant_hash IN (SELECT value FROM json_each(?)))",
+        [json.dumps(list(owners)), json.dumps(list(node.children)), every, json.dumps(list(variants))],
+    )
+    for owner, metric, variant, *values in rows:
+        cell = {name: value for name, value in zip(metrics.CELL, values, strict=True) if value is not None}
+        found[owner].setdefault(metric, {})[variant] = cell
+    return found
 
 
 def _put(documents: list[Document], name: str, values: Mapping[str, Any]) -> None:

@@ -5,24 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from stepwise_server.store.entities import COMPANY, MODEL, PROJECT, QUEUE, TASK, USER, Entity
+from stepwise_server.store.metrics import CELL
 from stepwise_server.store.query.clauses import NULL, Clause
 from stepwise_server.store.query.paths import Path
-
-CELLS = (
-    "metric",
-    "variant",
-    "value",
-    "min_value",
-    "min_value_iteration",
-    "max_value",
-    "max_value_iteration",
-    "first_value",
-    "first_value_iteration",
-    "count",
-    "mean_value",
-    "x_axis_label",
-)
-"""Members of a cell of `last_metrics`, all of them columns of `series`."""
 
 COMPUTED = MappingProxyType(
     {
@@ -49,14 +34,18 @@ class Field:
     Attributes:
         value: its value, if it has one; for a list its JSON text.
         elements: a `SELECT` of the values, if it is a list.
+        compact: whether it is a list of texts whose JSON, without spaces, is `value`.
     """
 
     value: Clause
     elements: Clause | None = None
+    compact: bool = False
 
     @property
     def missing(self) -> Clause:
         """The condition that there is no value, or that the list is empty."""
+        if self.compact:
+            return Clause(f"{self.value.text} = '[]'", self.value.values)
         if self.elements:
             return Clause(f"NOT EXISTS ({self.elements.text})", self.elements.values)
         text = self.value.text
@@ -80,7 +69,7 @@ def resolve(entity: Entity, path: Path) -> Field:
         return Field(Clause("?", (COMPANY,)))
     if root in entity.json_columns and len(path) == 1:
         column = f"{table}.{root}"
-        return Field(Clause(column), Clause(f"SELECT value FROM json_each({column})"))
+        return Field(Clause(column), Clause(f"SELECT value FROM json_each({column})"), compact=True)
     if root == "id" or root in entity.columns:
         return Field(Clause(f"{table}.{root}") if len(path) == 1 else NULL)
     if path == ("entries", "task") and entity is QUEUE:
@@ -96,7 +85,7 @@ def resolve(entity: Entity, path: Path) -> Field:
 
 def _cell(table: str, path: Path) -> Clause:
     """Return one cell of `last_metrics`."""
-    if len(path) != 4 or path[3] not in CELLS:
+    if len(path) != 4 or path[3] not in CELL:
         return NULL
     where = f"owner = {table}.id AND metric_hash = ? AND variant_hash = ?"
     return Clause(f"(SELECT {path[3]} FROM series WHERE {where})", path[1:3])
