@@ -95,6 +95,9 @@ class Recorder(Backend):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
                 time.sleep(3600)
+            case "babble":
+                print("my key is", os.environ["TRACKER_API_KEY"])
+                raise RuntimeError(f"cannot log in with {os.environ['TRACKER_API_KEY']}")
             case "slow":
                 time.sleep(0.2)
 

@@ -1,12 +1,15 @@
 """The relay in good weather: everything arrives once, in order, and what a tracker was told can be looked up."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from relay_tools import Tracker, eventually, open_logger
 
-from stepwise_track import ExperimentLogger, TrackError
+from stepwise_track import ExperimentLogger, JournalWriter, TrackError, limits, read_series
+from stepwise_track.events import RunStarted
+from stepwise_track.process import this_process
 from stepwise_track.relay import status, sync
 
 
@@ -117,3 +120,58 @@ def test_a_sync_during_the_run_takes_over_and_hands_back(tmp_path: Path, tracker
     logger.finish(wait_s=60)
     tracker.assert_exactly_once(tmp_path / "run")
     assert tracker.finished() == ["completed"]
+
+
+def test_how_far_behind_a_backend_is_becomes_a_metric_of_the_run(
+    tmp_path: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RELAY_METRICS_S", 0.1)
+    monkeypatch.setattr(limits, "RELAY_CHECK_S", 0.05)
+    tracker.start()
+    with open_logger(tmp_path / "run", {"recorder": tracker.options}) as logger:
+        log_steps(logger, 1, 10)
+        eventually(lambda: "stepwise/recorder_lag_seconds" in read_series(tmp_path / "run"), "a report")
+    series = read_series(tmp_path / "run")
+    assert all(lag >= 0 for _, lag, _ in series["stepwise/recorder_lag_seconds"])
+    assert {"stepwise/recorder_pending", "stepwise/recorder_busy_seconds"} <= series.keys()
+    tracker.assert_exactly_once(tmp_path / "run")
+
+
+def test_secrets_of_a_tracker_stay_out_of_the_run_folder(
+    tmp_path: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "abc123def456ghi789"
+    monkeypatch.setenv("TRACKER_API_KEY", secret)
+    tracker.start().behave(do="babble")
+    with open_logger(tmp_path / "run", {}) as logger:
+        log_steps(logger, 1, 3)
+    (one,) = sync(tmp_path / "run", {"recorder": tracker.options})
+    assert one.health == "failing" and one.error == "RuntimeError: cannot log in with ***"
+    log_text = (tmp_path / "run" / "relay" / "relay.log").read_text()
+    assert "my key is ***" in log_text and "cannot log in with ***" in log_text
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert not [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_a_writer_is_not_taken_for_dead_because_the_clock_was_set(tmp_path: Path, tracker: Tracker) -> None:
+    tracker.start()
+    here = this_process()
+    elsewhen = replace(here, started=here.started - 5000)  # its start, as told before the clock was set
+    writer = JournalWriter(tmp_path / "journal")
+    writer.append(RunStarted("p", "n", "model", "data", elsewhen))
+    (one,) = sync(tmp_path, {"recorder": tracker.options})
+    assert (one.pending, one.finished) == (0, None)
+    writer.close()
+    (one,) = sync(tmp_path, {"recorder": tracker.options})
+    assert one.finished == "failed"
+
+
+def test_a_damaged_journal_is_delivered_up_to_the_damage(tmp_path: Path, tracker: Tracker) -> None:
+    tracker.start()
+    with open_logger(tmp_path, {}) as logger:
+        log_steps(logger, 1, 40)
+    segment = tmp_path / "journal" / "000001.jsonl"
+    segment.write_bytes(segment.read_bytes().replace(b'"step":35', b'"step":36'))
+    (one,) = sync(tmp_path, {"recorder": tracker.options})
+    assert one.health == "damaged" and str(segment) in one.error
+    assert tracker.numbers() == [*range(1, 36)] and one.delivered == 35

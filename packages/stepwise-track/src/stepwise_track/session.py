@@ -27,11 +27,13 @@ from stepwise_track.events import (
     RunFinished,
     RunResumed,
     RunStarted,
+    Scalars,
     SingleValues,
 )
 from stepwise_track.journal import JournalWriter
-from stepwise_track.relay import RelayKeeper
+from stepwise_track.relay import Cursor, RelayKeeper
 from stepwise_track.secrets import redact_event
+from stepwise_track.values import Number
 
 
 class RunSession:
@@ -103,7 +105,7 @@ class RunSession:
                 self._journal.append(redact_event(started))
             if resumed:
                 self._journal.append(resumed)
-            self._relay = RelayKeeper(self.run_dir, wanted) if wanted else None
+            self._relay = RelayKeeper(self.run_dir, wanted, self._report_delivery) if wanted else None
         except BaseException:
             self._journal.close()
             raise
@@ -177,6 +179,15 @@ class RunSession:
                 self._journal.append(EventsLost(self._unreported, self._reason))
                 self._unreported = 0
 
+    def _report_delivery(self, cursors: dict[str, Cursor]) -> None:
+        """Log how far behind each backend is: it is part of what logging costs."""
+        values: dict[str, Number] = {}
+        for name, cursor in cursors.items():
+            values[f"stepwise/{name}_lag_seconds"] = cursor.lag_s
+            values[f"stepwise/{name}_pending"] = self._journal.last_seq - cursor.delivered
+            values[f"stepwise/{name}_busy_seconds"] = cursor.busy_s
+        self.record(Scalars(values, None, axis="seconds", seconds=self.seconds))
+
     def finish(self, status: str, wait_s: float = limits.FINISH_WAIT_S) -> None:
         """Write the last event, close the journal, give the relay a moment. A second call does nothing.
 
@@ -193,6 +204,8 @@ class RunSession:
             return
         for prepare in self.before_finish:
             prepare()
+        if self._relay:
+            self._relay.be_quiet()
         if self.cost.calls:
             self.record(SingleValues(self.cost.summary()))
         self.record(RunFinished(status))

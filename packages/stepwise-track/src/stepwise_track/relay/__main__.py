@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from filelock import Timeout
+from loguru import logger as log
 
 from stepwise_track import limits
 from stepwise_track.process import this_process
@@ -36,6 +36,7 @@ def run_relay(run_dir: Path) -> int:
     """Be the relay of a run, as soon as no other is."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    os.nice(limits.NICENESS)
     lock = relay_lock(run_dir)
     while True:
         try:
@@ -44,24 +45,20 @@ def run_relay(run_dir: Path) -> int:
         except Timeout:  # the one of an earlier attempt, or a sync: be there when it ends
             if stop.wait(limits.POLL_S):
                 return GAVE_UP_FOR_NOW
-    log_path = run_dir / FOLDER / "relay.log"
     try:
         write_json(run_dir / FOLDER / "relay.json", asdict(this_process()))
-        return supervise(run_dir, list(load_wanted(run_dir)), stop, on_tick=lambda: bound_log(log_path))
+        return supervise(run_dir, list(load_wanted(run_dir)), stop)
     finally:
         lock.release()
-
-
-def bound_log(path: Path) -> None:
-    """Set the log aside when it is long; all who write it append, so it can be emptied under them."""
-    if path.stat().st_size > limits.RELAY_LOG_BYTES:
-        shutil.copyfile(path, path.with_name("relay.log.1"))
-        os.truncate(path, 0)
 
 
 def run_worker(run_dir: Path, backend: str, *, once: bool) -> int:
     """Be the worker of one backend; see `worker.py` for what standard input and output mean."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log.remove()
+    log.add(
+        sys.stderr, format="{time} {level} {message}", diagnose=False
+    )  # values of variables may be secrets
     channel = os.dup(1)
     os.dup2(2, 1)  # what an SDK prints belongs into the log
     stop = threading.Event()

@@ -54,7 +54,7 @@ class Cursor:
         next_retry: when the next try is due (Unix seconds), or None.
         batches: batches delivered.
         busy_s: seconds spent within the backend.
-        lag_s: age of the oldest record of the last batch when it had arrived, in seconds.
+        lag_s: age of the oldest record of the last batch when it had arrived, or when it last failed, in seconds.
         degraded: how often a value was degraded or left out, by `kind: how`.
         fidelity: what the backend says it cannot hold, by kind of event.
     """

@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from loguru import logger as log
@@ -26,13 +27,19 @@ class RelayKeeper:
     Args:
         run_dir: the run folder.
         wanted: its backends, with their options.
+        report: called now and then with how far each backend has come.
 
     Raises:
         OSError: if the folder cannot be written.
     """
 
-    def __init__(self, run_dir: Path, wanted: Wanted) -> None:
+    def __init__(
+        self, run_dir: Path, wanted: Wanted, report: Callable[[dict[str, Cursor]], None] = lambda _: None
+    ) -> None:
         self.run_dir, self.names = run_dir.resolve(), list(wanted)
+        self._report = report
+        self._reporting = threading.Lock()
+        self._quiet = False
         self._pid = os.getpid()
         self._over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,6 +50,11 @@ class RelayKeeper:
     def cursors(self) -> dict[str, Cursor]:
         """Return how far each backend has come."""
         return {name: Cursor.load(cursor_path(self.run_dir, name)) for name in self.names}
+
+    def be_quiet(self) -> None:
+        """Report no more: the run is about to end."""
+        with self._reporting:
+            self._quiet = True
 
     def finish(self, last_seq: int, wait_s: float) -> None:
         """Wait until everything has arrived, but not longer than told; then say what is pending.
@@ -69,6 +81,7 @@ class RelayKeeper:
 
     def _keep(self) -> None:
         """Start the relay, and again whenever it has died, until the run is over."""
+        due = time.monotonic() + limits.RELAY_METRICS_S
         while not self._over.is_set():
             try:
                 if self._process is None:
@@ -77,6 +90,11 @@ class RelayKeeper:
                     log.debug("the relay of {} ended with {}: again", self.run_dir, self._process.returncode)
                     self._process = self._start()
                 self._report_problems()
+                if time.monotonic() >= due:
+                    due += limits.RELAY_METRICS_S
+                    with self._reporting:
+                        if not self._quiet:
+                            self._report(self.cursors())
             except OSError as error:  # a full disk, too many processes: it may pass
                 self._say("relay", f"the relay of {self.run_dir.name} cannot work: {error}; the run goes on")
             self._over.wait(limits.RELAY_CHECK_S)

@@ -16,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
-from loguru import logger as log
 
 from stepwise_track import limits
 from stepwise_track.backends import Wanted
 from stepwise_track.relay.cursor import CANNOT_GO_ON, FOLDER, Cursor, cursor_path, retry_delay, write_json
+from stepwise_track.relay.log import RelayLog
 from stepwise_track.relay.tail import last_record_number
 
 GAVE_UP_FOR_NOW = 4
@@ -64,11 +64,13 @@ class WorkerSlot:
     Args:
         run_dir: the run folder.
         name: the backend.
+        log: takes what the worker prints.
         once: deliver what is there, start no second time.
     """
 
-    def __init__(self, run_dir: Path, name: str, *, once: bool) -> None:
+    def __init__(self, run_dir: Path, name: str, log: RelayLog, *, once: bool) -> None:
         self.run_dir, self.name, self.once = run_dir, name, once
+        self._log = log
         self.settled = self.gave_up = False
         self._process: subprocess.Popen[str] | None = None
         self._deadline = self._next_start = 0.0
@@ -100,16 +102,18 @@ class WorkerSlot:
         self.settled = False
         self._deadline = time.monotonic() + limits.WORKER_STALL_S
         arguments = ["--worker", self.name, *(["--once"] if self.once else [])]
-        with (self.run_dir / FOLDER / "relay.log").open("a") as log_file:
-            self._process = subprocess.Popen(
-                relay_command(self.run_dir, *arguments),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log_file,
-                start_new_session=True,  # its SDK may have children: they end with it
-                text=True,
-            )
-        threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+        process = self._process = subprocess.Popen(
+            relay_command(self.run_dir, *arguments),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # its SDK may have children: they end with it
+            text=True,
+            errors="backslashreplace",
+        )
+        assert process.stderr
+        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+        threading.Thread(target=self._log.follow, args=(self.name, process.stderr), daemon=True).start()
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
         """Take note of the worker's signs of life: each says how long the next may take."""
@@ -136,7 +140,7 @@ class WorkerSlot:
         delay = retry_delay(cursor.failures + 1)
         self._next_start = time.monotonic() + delay
         self.settled = self.gave_up = not retry
-        log.warning("the worker of {} {}", self.name, how)
+        self._log.write(f"the worker of {self.name} {how}\n")
         cursor.fail("failing", how, delay if retry else None)
         with suppress(OSError):
             cursor.save(path)
@@ -188,7 +192,8 @@ def supervise(
     Returns:
         0 if all is delivered, `CANNOT_GO_ON` if some backend cannot, `GAVE_UP_FOR_NOW` otherwise.
     """
-    slots = [WorkerSlot(run_dir, name, once=once) for name in names]
+    log = RelayLog(run_dir)
+    slots = [WorkerSlot(run_dir, name, log, once=once) for name in names]
     try:
         mark: object = None
         quiet_since = time.monotonic()

@@ -1,21 +1,18 @@
 """Delivers what is pending of a run now, in the foreground, to any tracker."""
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import BaseFileLock, Timeout
 
 from stepwise_track import limits
 from stepwise_track.backends import wanted_backends
 from stepwise_track.errors import TrackError, cannot_write
-from stepwise_track.events import ProcessId
-from stepwise_track.process import is_alive
 from stepwise_track.relay.cursor import FOLDER
 from stepwise_track.relay.status import BackendStatus, backends_of, status
 from stepwise_track.relay.supervisor import load_wanted, relay_lock, save_wanted, supervise
@@ -56,7 +53,7 @@ def sync(
         (run_dir / FOLDER).mkdir(exist_ok=True)
         lock = _take_over(run_dir)
         try:
-            save_wanted(run_dir, configured | {name: wanted[name] for name in wanted})
+            save_wanted(run_dir, configured | wanted)
             shown: list[BackendStatus] = []
 
             def show() -> None:
@@ -93,8 +90,10 @@ def _take_over(run_dir: Path) -> BaseFileLock:
 def _ask_to_stop(run_dir: Path) -> None:
     """Send the relay of a run the signal to end after the batches under way."""
     try:
-        process = ProcessId(**json.loads((run_dir / FOLDER / "relay.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
+        process = psutil.Process(
+            json.loads((run_dir / FOLDER / "relay.json").read_text(encoding="utf-8"))["pid"]
+        )
+        if {"stepwise_track.relay", str(run_dir)} <= set(process.cmdline()):  # no other got its number
+            process.terminate()
+    except (FileNotFoundError, psutil.Error):
         return
-    if is_alive(process):
-        os.kill(process.pid, signal.SIGTERM)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from stepwise_track import limits
 from stepwise_track.errors import TrackError
 from stepwise_track.events import event_from_fields
@@ -43,8 +45,16 @@ class JournalTail:
             OSError: if it cannot be read.
         """
         records: list[Record] = []
+        try:
+            self._read_into(records, max_records)
+        except TrackError:
+            if not records:  # else they come first, and the next read finds the same damage
+                raise
+        return records
+
+    def _read_into(self, records: list[Record], max_records: int) -> None:
         if not self._segment and not self._find_start():
-            return records
+            return
         size = 0
         while len(records) < max_records and size < limits.BATCH_BYTES:
             last = not self._path(
@@ -57,15 +67,14 @@ class JournalTail:
                 body = unframe(line)
                 if body is None:
                     raise self._damage(f"byte {self._offset}")
-                self._offset += len(line)
-                size += len(line)
                 if "format" not in body:
                     self._take(body, records)
+                self._offset += len(line)
+                size += len(line)
             if not lines:
                 if last:
                     break
                 self._segment, self._offset = self._segment + 1, 0
-        return records
 
     def sync(self) -> None:
         """Bring what was read to the disk, so that no tracker has a record that a power failure takes from us.
@@ -130,6 +139,16 @@ class JournalTail:
             f"{self._path(self._segment)} is damaged: {what}",
             hint=f"see what is left: stepwise runs show {self.directory.parent}",
         )
+
+
+def is_locked(directory: Path) -> bool:
+    """Tell whether a journal has a writer now, by its lock."""
+    lock = FileLock(directory / "writer.lock", timeout=0)
+    try:
+        with lock:
+            return False
+    except Timeout:
+        return True
 
 
 def last_record_number(directory: Path) -> int:

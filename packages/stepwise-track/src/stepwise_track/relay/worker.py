@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 from loguru import logger as log
 
@@ -26,9 +27,10 @@ from stepwise_track.backends.protocol import (
 )
 from stepwise_track.errors import TrackError
 from stepwise_track.events import FileRef, RunFinished, RunResumed, RunStarted
+from stepwise_track.journal import Record
 from stepwise_track.process import is_alive
 from stepwise_track.relay.cursor import CANNOT_GO_ON, FOLDER, Cursor, cursor_path, retry_delay
-from stepwise_track.relay.tail import JournalTail
+from stepwise_track.relay.tail import JournalTail, is_locked
 
 
 class Stopped(Exception):
@@ -63,6 +65,7 @@ class Worker:
         self._cursor = Cursor()
         self._backend: Backend | None = None
         self._begun_until = 0
+        self._oldest_time = time.time()
 
     def run(self) -> int:
         """Deliver until nothing is left to do; return the exit code."""
@@ -79,9 +82,8 @@ class Worker:
         except Stopped:
             return 0
         finally:
-            if self._backend:
-                self._report(limits.WORKER_STALL_S)
-                self._backend.close()
+            self._report(limits.WORKER_STALL_S)
+            self._close()
             lock.release()
 
     def _deliver_run(self) -> int:
@@ -131,7 +133,9 @@ class Worker:
             cursor = self._cursor = Cursor(first.journal_id, fidelity=cursor.fidelity)
         self._started = started
         self._tail = JournalTail(first.directory, cursor.delivered)
-        if cursor.finished and not JournalTail(first.directory, cursor.delivered).read(1):
+        pending = JournalTail(first.directory, cursor.delivered).read(1)
+        self._oldest_time = pending[0].time if pending else time.time()
+        if cursor.finished and not pending:
             cursor.succeed()
             cursor.save(self._path)
             return False
@@ -157,10 +161,17 @@ class Worker:
         cursor.save(self._path)
 
     def _open(self, backend_type: type[Backend]) -> None:
-        if self._backend:
-            self._backend.close()
+        self._close()
         self._backend = backend_type()
         self._backend.open(self._context)
+
+    def _close(self) -> None:
+        backend, self._backend = self._backend, None
+        try:
+            if backend:
+                backend.close()
+        except Exception:  # nothing depends on it: what is delivered is delivered
+            log.exception("{} could not be closed", self.name)
 
     def _follow(self) -> None:
         """Deliver what the journal has and gets, until the run is over."""
@@ -190,16 +201,26 @@ class Worker:
         if cursor.attempted > cursor.delivered:
             room = cursor.attempted - cursor.delivered
         attempt = batch[-1].attempt if batch else cursor.attempt
-        while len(batch) < room and (records := self._tail.read(room - len(batch))):
+        while len(batch) < room and (records := self._read(room - len(batch), bool(batch))):
             for record in records:
                 attempt += isinstance(record.event, RunResumed)
                 batch.append(Delivery(cursor.journal_id, record.seq, record.time, record.event, attempt))
             if cursor.attempted <= cursor.delivered:
                 break
 
+    def _read(self, limit: int, has_batch: bool) -> list[Record]:
+        """Read on; damage waits until what was read before it is delivered."""
+        try:
+            return self._tail.read(limit)
+        except TrackError:
+            if has_batch:
+                return []
+            raise
+
     def _deliver(self, batch: list[Delivery]) -> None:
         """Bring a batch to the tracker and move the cursor on."""
         begun = time.monotonic()
+        self._oldest_time = batch[0].time
         self._tail.sync()
         self._cursor.attempted = batch[-1].seq
         self._cursor.save(self._path)
@@ -246,9 +267,12 @@ class Worker:
         process = self._cursor.process
         alive = is_alive(process) if process else True
         if alive is None:
-            newest = max(path.stat().st_mtime for path in (self.run_dir / "journal").glob("*.jsonl"))
+            newest = max(path.stat().st_mtime for path in self._tail.directory.glob("*.jsonl"))
             return time.time() - newest > limits.FOREIGN_QUIET_S
-        return not alive
+        if alive or process is None:
+            return False
+        # A living process with another start time is another one, or the clock was set: then it has the lock.
+        return not (psutil.pid_exists(process.pid) and is_locked(self._tail.directory))
 
     def _persist(self, call: Callable[[], None], seconds: float | None = None) -> None:
         """Call the backend until the tracker answers.
@@ -270,6 +294,7 @@ class Worker:
                     raise
                 delay = retry_delay(self._cursor.failures + 1)
                 self._cursor.fail("unreachable", error, delay)
+                self._cursor.lag_s = max(0.0, time.time() - self._oldest_time)
                 self._cursor.save(self._path)
                 log.info("{} does not answer, next try in {:.1f} s: {}", self.name, delay, error)
                 self._pause(delay)
