@@ -118,6 +118,11 @@ class Database:
         add_functions(connection)
         return connection
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for the writer."""
+        return self._queue.qsize()
+
     def submit(self, work: Callable[[Transaction], Result]) -> "Future[Result]":
         """Queue work for the writer; the future is done when its changes are on the disk."""
         future: Future[Result] = Future()
@@ -263,6 +268,8 @@ class Database:
 
 def _explained(error: BaseException) -> BaseException:
     """Return what the client is told: a full disk is named."""
-    if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+    if isinstance(error, sqlite3.OperationalError) and any(
+        word in str(error) for word in ("full", "disk I/O")
+    ):
         return ApiError(500, 100, "The server's disk is full: nothing of this call was kept")
     return error
