@@ -89,7 +89,7 @@ def test_list_as_json_says_everything(runs_dir: Path) -> None:
     assert (run["project"], run["model_type"], run["dataset"]) == ("dates/trials", "transformer", "dates")
     assert (run["status"], run["steps"], run["tags"], run["notes"]) == ("completed", 10, ["variant"], "goal")
     assert run["best"] == {"name": "validation/loss", "value": 1.5, "step": 10}
-    assert run["single_values"]["exact_match"] == 0.91
+    assert run["single_values"] == {"exact_match": 0.91}
     assert run["path"] == str(runs_dir / "second")
 
 

@@ -29,7 +29,7 @@ def test_figures_of_known_calls() -> None:
 def test_no_calls_no_figures(tmp_path: Path) -> None:
     with ExperimentLogger("p", run_dir=tmp_path, log_code=False):
         pass
-    assert read_run(tmp_path).single_values() == {}
+    assert read_run(tmp_path).logger_values() == {}
 
 
 def test_the_run_reports_what_its_calls_took(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_run_reports_what_its_calls_took(tmp_path: Path) -> None:
         for step in range(1000):
             logger.log_training_step(1.0, step=step)
         logger.log_text("note", "x")
-    values = read_run(tmp_path).single_values()
+    values = read_run(tmp_path).logger_values()
     assert values["stepwise/log_calls"] == 1001
     assert 0 < values["stepwise/log_seconds"] < time.perf_counter() - begun
     assert 0 < values["stepwise/log_seconds_median"] <= values["stepwise/log_seconds_p99"]

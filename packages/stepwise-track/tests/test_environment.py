@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,8 @@ def test_the_machine_and_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["git"] is None
     assert found["python"]["version"].startswith("3.")
     assert found["cpu"]["threads"] >= 1 and found["memory_bytes"] > 2**20
-    assert {"psutil", "loguru", "filelock"} <= set(found["packages"])
+    for name in ("psutil", "loguru", "stepwise-track", "nvidia-ml-py"):
+        assert found["packages"][name] == version(name)
     json.dumps(found)
 
 

@@ -49,7 +49,7 @@ def test_a_resumed_run_has_curves_without_doubles(tmp_path: Path) -> None:
     ]
     assert xy(tmp_path, "epoch/train_loss") == [(1, 1.0), (2, 10.0), (3, 10.0), (4, 10.0)]
     summary = summarize(tmp_path)
-    assert (summary.steps, summary.single_values["score"]) == (80, 10.0)
+    assert (summary.steps, summary.single_values) == (80, {"score": 10.0})
     assert summary.best and (summary.best.step, summary.best.value) == (30, 2 / 30)
     train(tmp_path, 1, 20, scale=3.0, resume=0)
     assert xy(tmp_path, "train/loss") == [(n, 3.0 / n) for n in range(1, 21)]

@@ -13,9 +13,6 @@ DIFF_BYTES = 2**20
 GIT_TIMEOUT_S = 10.0
 """Seconds that one git command may take before its answer is left out."""
 
-YIELD_S = 0.001
-"""Pause between two parts of a long work in the background: the interpreter goes to the training meanwhile."""
-
 ENVIRONMENT_WAIT_S = 10.0
 """Seconds that `finish` waits for the description of the environment, which a thread collects."""
 

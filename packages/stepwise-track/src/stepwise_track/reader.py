@@ -81,7 +81,16 @@ class RunJournal:
         return tree
 
     def single_values(self) -> dict[str, Number]:
-        """Return the last single value of every name."""
+        """Return the last single value of every name; without what the logger says of itself."""
+        return {
+            name: value for name, value in self._last_values().items() if not name.startswith("stepwise/")
+        }
+
+    def logger_values(self) -> dict[str, Number]:
+        """Return what the logger says of itself, such as `stepwise/log_seconds`: no results of the run."""
+        return {name: value for name, value in self._last_values().items() if name.startswith("stepwise/")}
+
+    def _last_values(self) -> dict[str, Number]:
         values: dict[str, Number] = {}
         for record in self.current:
             if isinstance(record.event, SingleValues):

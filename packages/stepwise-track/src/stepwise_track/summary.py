@@ -242,19 +242,14 @@ def _winner(metric: str, values: dict[str, Number]) -> str | None:
 
 
 def _final_metrics(journal: RunJournal) -> dict[str, Number]:
-    """Return the last points of the main curves (no rates, no norms per block), then the single values.
-
-    What the logger says of itself is no result of the run.
-    """
+    """Return the last points of the main curves (no rates, no norms per block), then the single values."""
     last: dict[str, list[Point]] = journal.series()
     main = {
         name: points[-1][1]
         for name, points in last.items()
         if points and name.count("/") == 1 and direction(name)
     }
-    return main | {
-        name: value for name, value in journal.single_values().items() if not name.startswith("stepwise/")
-    }
+    return main | journal.single_values()
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
