@@ -37,7 +37,8 @@ class MLflowBackend(Backend):
     fidelity: ClassVar[dict[str, str]] = {
         "scalars": "infinities as ±1.8e308 in databases; points over epochs or seconds lie at the whole number; "
         "without a place at step 0; names of other characters than letters, digits and `_-./: ` are altered; "
-        "equal values of one series, step and millisecond are one; extra information as JSON files",
+        "equal values of one series, step and millisecond are one; extra information as JSON files; the epoch beside "
+        "a step is the metric `epoch_at_step`",
         "single_values": "as metrics at step 0",
         "parameters": "cut at 6,000 characters; a changed one keeps its first value, the last is in a tag; "
         "`parameters.json` has all",
@@ -76,6 +77,8 @@ class MLflowBackend(Backend):
             artifact_uri=remote.info.artifact_uri,
             parameters=dict(remote.data.params),
             tables=remote.data.tags.get("mlflow.loggedArtifacts", "[]"),
+            keys={key: key for key in remote.data.metrics},
+            is_folder=self._store.is_folder,
         )
         self._has_tree = False
         self._batch: Batch | None = None

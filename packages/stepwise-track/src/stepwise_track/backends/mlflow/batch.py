@@ -47,6 +47,8 @@ class RunSoFar:
         artifact_uri: where its files are.
         parameters: those it has: MLflow does not let them change.
         tables: its list of tables, as JSON.
+        keys: those of its metrics, by the name of the series.
+        is_folder: whether a folder of files holds the run.
         tree: parameters as they were logged.
     """
 
@@ -54,7 +56,19 @@ class RunSoFar:
     artifact_uri: str
     parameters: dict[str, str]
     tables: str
+    keys: dict[str, str]
+    is_folder: bool = False
     tree: dict[str, Any] = field(default_factory=dict)
+
+    def key(self, name: str) -> str:
+        """Return the key of a series. In a folder, `a` is a file and `a/b` makes `a` a folder: only the first fits."""
+        if name not in self.keys:
+            key = names.key(name)
+            taken = self.keys.values() if self.is_folder else ()
+            if any(one.startswith(f"{key}/") or key.startswith(f"{one}/") for one in taken):
+                key = f"{key.replace('/', '.')}_"
+            self.keys[name] = key
+        return self.keys[name]
 
 
 class Batch:
@@ -113,12 +127,12 @@ class Batch:
         for name, value in event.values.items():
             self._metric(one, name, value, int(place or 0))
         if event.axis == "step" and event.epoch is not None:
-            self._metric(one, "epoch", event.epoch, int(place or 0))
+            self._metric(one, "epoch_at_step", event.epoch, int(place or 0))
         if event.info:
             self._files.json(one, "info", next(iter(event.values), "scalars"), event.step, event.info)
 
     def _metric(self, one: Delivery, name: str, value: float, step: int) -> None:
-        key = names.key(name)
+        key = self._so_far.key(name)
         if key != name:
             self._run.degrade(one.event.kind, "renamed: MLflow does not take the name")
         if value in (float("inf"), float("-inf")):

@@ -37,11 +37,13 @@ class Store:
     Attributes:
         client: of MLflow.
         key: tells stores apart without naming them: their URIs may hold passwords.
+        is_folder: whether it is a folder of files.
         artifacts: where new experiments keep files; None leaves it to the server.
     """
 
     def __init__(self, runs_dir: Path) -> None:
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs_dir / 'mlflow.db'}"
+        self.is_folder = not re.match(r"(?!file:)[a-z][a-z0-9+.-]*://|databricks|uc", uri)
         self.artifacts: str | None = None
         self.key = sha256(uri.encode()).hexdigest()[:16]
         if uri.startswith("sqlite:///"):
@@ -103,8 +105,8 @@ def translated() -> Iterator[None]:
             raise Rejected(
                 f"MLflow's database is of another version: {text}; next: mlflow db upgrade URI"
             ) from None
-        if "MLFLOW_ALLOW_FILE_STORE" in text:
-            raise Rejected(f"MLflow refuses a folder of files: {text}") from None
+        if "MLFLOW_ALLOW_FILE_STORE" in str(error):
+            raise Rejected("MLflow refuses a folder of files; next: MLFLOW_ALLOW_FILE_STORE=true") from None
         if error.error_code in REFUSED or (error.error_code in LATER and HTTP_REFUSED.search(text)):
             raise Rejected(
                 f"MLflow refuses us: {text}; next: set MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN"
