@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepwise_server import limits
-from stepwise_server.heartbeats import Heartbeats, State
+from stepwise_server.heartbeats import Heartbeats, Pulse, State
 from stepwise_server.testing import LocalServer
 
 NOW = 1_000_000.0
@@ -36,8 +36,19 @@ def test_pulses_shorten_a_silence_and_never_end_one(
 ) -> None:
     heartbeats = Heartbeats(listening_since=0)
     if pulse is not None:
-        heartbeats.pulses["task"] = NOW - pulse
+        heartbeats.pulses["task"] = Pulse(NOW - pulse)
     assert heartbeats.state("task", "in_progress", NOW - sign, NOW) == expected
+
+
+def test_a_pulse_may_be_slow() -> None:
+    pulse = Pulse(NOW)
+    for second in (10, 20, 22, 24):
+        pulse = pulse.next(NOW + second)
+    assert pulse == Pulse(NOW + 24, 2.5)
+    slow = Pulse(NOW).next(NOW + 12)
+    assert not slow.stopped(NOW + 12 + 30)
+    assert slow.stopped(NOW + 12 + 40)
+    assert slow.next(NOW + 12 + 100) == Pulse(NOW + 12 + 100)
 
 
 def test_what_could_not_be_heard_is_no_death() -> None:

@@ -9,7 +9,7 @@ seconds that the process is gone.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from stepwise_server import limits
 
@@ -27,6 +27,27 @@ def _now() -> float:
     return datetime.now(UTC).timestamp()
 
 
+class Pulse(NamedTuple):
+    """When a task's status was last asked for.
+
+    Attributes:
+        last: the time.
+        gap: seconds between two questions: the longest of late, for users can set how often the SDK asks.
+    """
+
+    last: float
+    gap: float = 0.0
+
+    def next(self, now: float) -> "Pulse":
+        """Return the pulse after one more question; after a long pause it begins anew."""
+        gap = now - self.last
+        return Pulse(now, max(gap, self.gap / 2)) if gap < limits.LIVE_SECONDS else Pulse(now)
+
+    def stopped(self, now: float) -> bool:
+        """Tell whether the next question is overdue. Long after the last one nothing can be said."""
+        return max(limits.PULSE_SECONDS, 3 * self.gap) < now - self.last < limits.LIVE_SECONDS
+
+
 @dataclass
 class Heartbeats:
     """What a server remembers of the runs' signs of life, besides their `last_update`; times in seconds since 1970.
@@ -34,12 +55,12 @@ class Heartbeats:
     Attributes:
         listening_since: when the server started, or woke with its machine: a silence that it could not have
             heard makes no run dead.
-        pulses: when a task's status was last asked for, by task; the one that was asked for last is at the end.
+        pulses: by task; the one that was asked for last is at the end.
         ticked: when `tick` was last called.
     """
 
     listening_since: float = field(default_factory=_now)
-    pulses: dict[str, float] = field(default_factory=dict)
+    pulses: dict[str, Pulse] = field(default_factory=dict)
     ticked: float = field(default_factory=_now)
 
     def tick(self, period: float) -> None:
@@ -55,8 +76,8 @@ class Heartbeats:
             return
         match params.get("id"):
             case [str(task)] if len(task) <= _ID_CHARACTERS:
-                self.pulses.pop(task, None)
-                self.pulses[task] = _now()
+                now, before = _now(), self.pulses.pop(task, None)
+                self.pulses[task] = before.next(now) if before else Pulse(now)
                 if len(self.pulses) > limits.PULSES:
                     self.pulses.pop(next(iter(self.pulses)))
 
@@ -77,7 +98,6 @@ class Heartbeats:
         if silence > limits.LIVE_SECONDS:
             return "stalled"
         pulse = self.pulses.get(task)
-        had_pulse = pulse is not None and now - pulse < limits.LIVE_SECONDS
-        if pulse and had_pulse and min(silence, now - pulse) > limits.PULSE_SECONDS:
+        if pulse and pulse.stopped(now) and silence > limits.PULSE_SECONDS:
             return "stalled"
         return "live"
