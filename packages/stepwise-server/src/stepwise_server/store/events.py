@@ -65,3 +65,12 @@ def from_row(row: Sequence[Any]) -> Document:
     if url is not None:
         event["url"] = url
     return event
+
+
+def variants_of(tx: Transaction, owner: str, kind: str) -> list[tuple[str, str]]:
+    """Return the metrics and variants of which a task or model has events of a type, sorted."""
+    rows = tx.execute(
+        "SELECT DISTINCT metric, variant FROM events WHERE owner = ? AND type = ? ORDER BY metric, variant",
+        [owner, kind],
+    )
+    return [(metric, variant) for metric, variant in rows]

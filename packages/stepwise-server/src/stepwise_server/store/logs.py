@@ -1,6 +1,7 @@
 """Console lines of tasks. They are only ever added: two that are alike are two."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stepwise_server.store.database import Transaction
@@ -64,3 +65,66 @@ def add_lines(tx: Transaction, owner: str, lines: Sequence[NewLine]) -> None:
             for number, line in enumerate(lines, start=next_number - len(lines))
         ),
     )
+
+
+def lines_after(
+    tx: Transaction,
+    console: int,
+    start: float | tuple[int, int] | None,
+    *,
+    descending: bool,
+    limit: int = -1,
+) -> Iterator[Line]:
+    """Yield lines in the order of their time; read as they are asked for.
+
+    Args:
+        tx: reads.
+        console: id from `console_of`.
+        start: the moment after which to begin, or timestamp and number of the line after which to begin.
+        descending: newest first, and so "after" is before.
+        limit: so many at most; -1 for all.
+    """
+    sign, order = ("<", "DESC") if descending else (">", "ASC")
+    condition = ""
+    values: list[float] = []
+    if isinstance(start, tuple):
+        condition, values = f"AND (timestamp, number) {sign} (?, ?)", [*start]
+    elif start is not None:
+        condition, values = f"AND timestamp {sign} ?", [start]
+    rows = tx.execute(
+        f"""SELECT {LINE} FROM logs WHERE console = ? {condition}
+            ORDER BY timestamp {order}, number {order} LIMIT ?""",
+        [console, *values, limit],
+    )
+    for row in rows:
+        yield Line(*row)
+
+
+def clear(
+    tx: Transaction, owner: str, before: int | None, include: Sequence[str] | None, exclude: Sequence[str]
+) -> int:
+    """Delete lines, and return how many.
+
+    Args:
+        tx: writes.
+        owner: id of the task.
+        before: only those before this moment; None for all.
+        include: only those of these metrics; None for all.
+        exclude: none of these metrics.
+    """
+    console = console_of(tx, owner)
+    if console is None:
+        return 0
+    if before is None and include is None and not exclude:
+        tx.execute("INSERT INTO litter VALUES ('console', ?)", [console[0]])
+        tx.execute("DELETE FROM consoles WHERE id = ?", [console[0]])
+        tx.execute("DELETE FROM metric_stats WHERE owner = ? AND type = 'log'", [owner])
+        return console[1]
+    deleted = tx.execute(
+        """DELETE FROM logs WHERE console = ?1 AND (?2 IS NULL OR timestamp < ?2)
+           AND (?3 IS NULL OR ifnull(metric, '') IN (SELECT value FROM json_each(?3)))
+           AND ifnull(metric, '') NOT IN (SELECT value FROM json_each(?4))""",
+        [console[0], before, None if include is None else json.dumps(include), json.dumps(exclude)],
+    ).rowcount
+    tx.execute("UPDATE consoles SET lines = lines - ? WHERE id = ?", [deleted, console[0]])
+    return deleted

@@ -6,39 +6,40 @@ not as expected (a number in quotes, an older name of a field, no JSON at all) i
 
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from stepwise_server import clock
 from stepwise_server.api.call import Call
+from stepwise_server.api.events.batch import IMAGE, LOG, PLOT, SCALAR, TYPES, VECTOR, Batch
 from stepwise_server.errors import ApiError
 from stepwise_server.store.events import NewEvent
-from stepwise_server.store.logs import NewLine
-from stepwise_server.store.scalars import Points, summarized
-
-SCALAR, VECTOR, IMAGE, PLOT, LOG = (
-    "training_stats_scalar",
-    "training_stats_vector",
-    "training_debug_image",
-    "plot",
-    "log",
-)
-TYPES = frozenset({SCALAR, VECTOR, IMAGE, PLOT, LOG})
+from stepwise_server.store.scalars import summarized
 
 MONITORS = frozenset({":monitor:machine", ":monitor:gpu"})
 """Metrics of the machine; their iterations are seconds and do not count for `last_iteration`."""
 
 NOT_KEPT = frozenset(
-    "allow_locked method x_axis_label model ts values type task metric variant iter key timestamp url".split()
+    [
+        "allow_locked",
+        "method",
+        "x_axis_label",
+        "model",
+        "ts",
+        "values",
+        "type",
+        "task",
+        "metric",
+        "variant",
+        "iter",
+        "key",
+        "timestamp",
+        "url",
+    ]
 )
 """Members of events that their document does not hold: instructions, older names, and what has a column."""
-
-DIFFERENT_ERRORS = 50
-"""So many reasons are told apart in one answer."""
 
 INTEGERS = range(-(1 << 63), 1 << 63)
 OUT_OF_RANGE = "iter and timestamp must be whole numbers of 64 bits"
@@ -65,61 +66,6 @@ class Event(msgspec.Struct, gc=False):
     key: str | None = None
     url: str | None = None
     plot_str: str | None = None
-
-
-@dataclass(slots=True)
-class Report:
-    """What a batch has for one task or model.
-
-    Attributes:
-        owner: id of the task or model.
-        model: whether it is a model.
-        allow_locked: whether it may be published.
-        count: number of events.
-        last_iteration: the highest that counts.
-        points: scalars.
-        lines: console lines.
-        events: plots, images, vectors.
-        metrics: (metric, type) of all events.
-    """
-
-    owner: str
-    model: bool
-    allow_locked: bool
-    count: int = 0
-    last_iteration: int = 0
-    points: list[Points] = field(default_factory=list)
-    lines: list[NewLine] = field(default_factory=list)
-    events: list[NewEvent] = field(default_factory=list)
-    metrics: set[tuple[str, str]] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Batch:
-    """A decoded batch: reports by owner, and how many events were refused for which reason."""
-
-    reports: dict[str, Report] = field(default_factory=dict)
-    errors: Counter[str] = field(default_factory=Counter)
-
-    def refuse(self, reason: str, count: int = 1) -> None:
-        """Count events that are not stored; after some reasons, which may hold the client's words, all are one."""
-        known = reason in self.errors or len(self.errors) < DIFFERENT_ERRORS
-        self.errors[reason if known else "other errors"] += count
-
-    def report_for(self, owner: str, *, model: bool, allow_locked: bool) -> Report:
-        """Return the report of an owner.
-
-        Raises:
-            ApiError: 400/12 if the batch contradicts itself.
-        """
-        report = self.reports.get(owner)
-        if report is None:
-            report = self.reports[owner] = Report(owner, model, allow_locked)
-        if report.model != model:
-            raise ApiError(400, 12, "Inconsistent model_event setting in the batch", id=owner)
-        if report.allow_locked != allow_locked:
-            raise ApiError(400, 12, "Inconsistent allow_locked setting in the batch", id=owner)
-        return report
 
 
 class Refused(Exception):
@@ -289,7 +235,7 @@ def _new_event(event: Event, document: dict[str, Any], worker: str, moment: int)
         if not isinstance(values, list) or not all(_is_number(value) for value in values):
             raise Refused("a vector needs values, a list of numbers")
         document["value"] = values
-    document["worker"] = event.worker or worker
+    document["worker"] = event.worker or worker or None
     document["@timestamp"] = clock.now()
     kept = {name: value for name, value in document.items() if name not in NOT_KEPT and value is not None}
     return NewEvent(

@@ -8,16 +8,15 @@ import msgspec
 
 from stepwise_server.api.call import Call
 from stepwise_server.api.common.stamps import seconds_between
-from stepwise_server.api.events.decode import Batch, Report, decode_batch, decode_lines
+from stepwise_server.api.events.batch import Batch, Report
+from stepwise_server.api.events.decode import decode_batch, decode_lines
+from stepwise_server.api.events.deletion import LOCKED
 from stepwise_server.api.registry import endpoint
 from stepwise_server.errors import ApiError
 from stepwise_server.store.database import Transaction
 from stepwise_server.store.events import add_events
 from stepwise_server.store.logs import add_lines
 from stepwise_server.store.scalars import add_points
-
-LOCKED = ("publishing", "published")
-"""A task with such a status takes events only with `allow_locked`."""
 
 
 def _decode_one(call: Call) -> Batch:
