@@ -32,6 +32,43 @@ for step in range(int(config["steps"])):
     time.sleep(config["pause"])
 """
 
+OPTIMIZER = """
+import sys
+from clearml import Task
+from clearml.automation import DiscreteParameterRange, GridSearch, HyperParameterOptimizer
+
+task = Task.init("agents", "optimizer", task_type="optimizer", auto_resource_monitoring=False)
+optimizer = HyperParameterOptimizer(
+    base_task_id=sys.argv[1],
+    hyper_parameters=[DiscreteParameterRange("General/rate", [0.25, 0.75])],
+    objective_metric_title="rate",
+    objective_metric_series="used",
+    objective_metric_sign="max",
+    optimizer_class=GridSearch,
+    execution_queue="default",
+    max_number_of_concurrent_tasks=2,
+    total_max_jobs=2,
+    pool_period_min=0.02,
+)
+optimizer.set_report_period(0.05)
+optimizer.start()
+optimizer.wait(timeout=2)
+print("best", *[each.id for each in optimizer.get_top_experiments(top_k=2)])
+optimizer.stop()
+"""
+PIPELINE = """
+import sys
+from clearml import PipelineController
+
+pipeline = PipelineController("two steps", "agents", "1.0.0", pool_frequency=0.02)
+pipeline.set_default_execution_queue("default")
+for name, parents in (("first", []), ("second", ["first"])):
+    pipeline.add_step(
+        name, base_task_id=sys.argv[1], parents=parents, parameter_override={"General/rate": "0.375"}
+    )
+pipeline.start_locally()
+"""
+
 
 def find_agent() -> str | None:
     """Return the path of the agent's executable, or None."""
@@ -206,6 +243,37 @@ def test_a_script_that_fails(server: LocalServer, agent: Agent) -> None:
     server.api("tasks.enqueue", task=task)
     assert agent.wait_until(task, "completed", "failed", "stopped") == "failed"
     assert "out of patience" in agent.console(task)
+
+
+def run_here(agent: Agent, source: str, template: str) -> str:
+    """Run a script in this environment, and return what it printed."""
+    script = agent.folder / "script.py"
+    script.write_text(source)
+    command = [sys.executable, str(script), template]
+    done = subprocess.run(
+        command, env=agent.server.environment, cwd=agent.folder, capture_output=True, text=True, timeout=150
+    )
+    assert done.returncode == 0, done.stderr[-4000:] + agent.log.read_text()[-4000:]
+    return done.stdout
+
+
+def test_an_optimizer_finds_the_best(server: LocalServer, agent: Agent, trained: str) -> None:
+    printed = run_here(agent, OPTIMIZER, trained)
+    best = next(line.split()[1:] for line in printed.splitlines() if line.startswith("best "))
+    assert [scalar(server, task)["y"][-1] for task in best] == [0.75, 0.25]
+    assert [agent.status(task) for task in best] == ["completed", "completed"]
+
+
+def test_a_pipeline_runs_its_steps_on_the_agent(server: LocalServer, agent: Agent, trained: str) -> None:
+    run_here(agent, PIPELINE, trained)
+    (controller,) = server.api("tasks.get_all", name="^two steps", search_hidden=True)["tasks"]
+    assert controller["status"] == "completed"
+    steps = server.api("tasks.get_all", parent=[controller["id"]], order_by=["created"])["tasks"]
+    assert [(step["name"], step["status"]) for step in steps] == [
+        ("first", "completed"),
+        ("second", "completed"),
+    ]
+    assert [scalar(server, step["id"])["y"] for step in steps] == [[0.375] * 3] * 2
 
 
 def test_the_agent_says_good_bye(server: LocalServer, tmp_path: Path, agent: Agent) -> None:

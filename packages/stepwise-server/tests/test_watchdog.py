@@ -1,7 +1,9 @@
 """The watchdog: silent tasks are stopped, with the words that clients look for; living ones are left alone."""
 
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +140,13 @@ def test_a_duty_that_fails_does_not_end_it(server: LocalServer, monkeypatch: pyt
         time.sleep(0.01)
     stop()
     assert len(calls) >= 3
+
+
+def test_a_server_has_one_and_ends_it(tmp_path: Path) -> None:
+    def dogs() -> int:
+        return sum(thread.name == "watchdog" for thread in threading.enumerate())
+
+    before = dogs()
+    with LocalServer(tmp_path):
+        assert dogs() == before + 1
+    assert dogs() == before
