@@ -133,3 +133,21 @@ def test_configurations_and_input_data(logger: ExperimentLogger, logged: Logged)
         Parameters({"dataset": {"name": "dates", "version": "1.2.1"}}),
         InputDataset("dates", "1.2.1", "stepwise", {"num_train": 1000}),
     ]
+
+
+def test_a_model_says_how_it_is_built_and_whether_it_is_published(
+    logger: ExperimentLogger, logged: Logged, tmp_path: Path
+) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    logger.log_model("m", tmp_path / "w.safetensors", config={"d": 64}, labels={"cat": 0}, publish=True)
+    logger.log_model("n", tmp_path / "w.safetensors", "onnx", ["small"], {"size": 7})
+    first, second = logged(logger)
+    assert isinstance(first, Artifact) and isinstance(second, Artifact) and first.role == "model"
+    assert first.metadata == {
+        "framework": "pytorch",
+        "tags": [],
+        "config": {"d": 64},
+        "labels": {"cat": 0},
+        "publish": True,
+    }
+    assert second.metadata == {"framework": "onnx", "tags": ["small"], "size": 7}

@@ -269,8 +269,22 @@ class RichLogger:
         framework: str = "pytorch",
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
+        *,
+        config: Any = None,
+        labels: Mapping[str, int] | None = None,
+        publish: bool = False,
     ) -> None:
-        """Log weights that are to be registered as a model: a file or a folder.
+        """Log weights that are to be registered as a model.
+
+        Args:
+            name: name of the model.
+            path: its file, or the folder of its files.
+            framework: what reads the weights.
+            tags: labels to find it by.
+            metadata: kept with it.
+            config: how it is built: a mapping, a dataclass or a pydantic model.
+            labels: number of every class, by its name.
+            publish: whether the registry is to take it as published, so that it cannot be changed any more.
 
         Raises:
             TrackError: if there is nothing at `path`.
@@ -279,7 +293,9 @@ class RichLogger:
             return
         with self._session.surviving_full_disk():
             files = reference_files(self.run_dir, path)
+            given = {"config": config, "labels": labels, "publish": publish or None}
             plain = {"framework": framework, "tags": list(tags)} | as_plain(metadata or {})
+            plain |= {key: as_plain(item) for key, item in given.items() if item is not None}
             self._session.append(Artifact(name, files, "model", metadata=plain))
 
     def log_checkpoint(
