@@ -49,9 +49,12 @@ def find_or_create(tx: Transaction, user: str, name: str) -> str:
     Raises:
         ApiError: as `normalise`.
     """
-    name = normalise(name)
-    found = find(tx, name)
-    if found:
+    return _made(tx, user, normalise(name))
+
+
+def _made(tx: Transaction, user: str, name: str) -> str:
+    """Return the id of the project with this normalised name, made with its parents where it is missing."""
+    if found := find(tx, name):
         return found
     parent, path = _parent_of(tx, user, name)
     return entities.insert(
@@ -76,7 +79,7 @@ def _parent_of(tx: Transaction, user: str, name: str) -> tuple[str | None, list[
     above = name.rpartition("/")[0]
     if not above:
         return None, []
-    parent = find_or_create(tx, user, above)
+    parent = _made(tx, user, above)
     return parent, [*json.loads(tx.value("SELECT path FROM projects WHERE id = ?", [parent])), parent]
 
 
