@@ -94,8 +94,19 @@ def test_who_waited_for_the_server_gets_time_to_report(server: LocalServer) -> N
     assert watchdog.stop_silent_tasks(server.services) == [task]
 
 
-def test_it_runs_by_itself(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepwise_server.limits.WATCHDOG_INTERVAL_S", 0.0)
+def test_a_request_to_stop_that_nobody_hears_is_carried_out(server: LocalServer) -> None:
+    heard, unheard = running(server), running(server)
+    for task in (heard, unheard):
+        server.api("workers.status_report", worker="w", timestamp=1, task=task)
+        assert server.api("tasks.stop", task=task)["fields"]["status"] == "in_progress"
+    age(server, heard, 500)
+    age(server, unheard, 700)
+    assert watchdog.stop_silent_tasks(server.services) == [unheard]
+    assert stored(server, unheard)["status"] == "stopped"
+    server.api("tasks.stopped", task=heard)
+
+
+def test_it_runs_by_itself(server: LocalServer) -> None:
     task = running(server)
     age(server, task, 3 * HOUR)
     queue = server.api("queues.create", name="where one waits")["id"]

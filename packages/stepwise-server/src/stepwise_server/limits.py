@@ -36,11 +36,11 @@ STATS_POINTS = 10_000
 WATCHDOG_TASK_SECONDS = 7200.0
 """A running task that has not reported for this long is stopped."""
 
-WATCHDOG_INTERVAL_S = 900.0
-"""Seconds between two looks for such tasks."""
+WATCHDOG_GRACE_S = 900.0
+"""How long a server that started or woke listens before it takes silence for death: clients try again in minutes."""
 
 WATCHDOG_TICK_S = 15.0
-"""Seconds between two looks for workers that are gone and queues that wait."""
+"""Seconds between two looks for silent tasks, workers that are gone and queues that wait."""
 
 WATCHDOG_PRUNE_S = 3600.0
 """Seconds between two removals of old figures."""
@@ -122,3 +122,18 @@ DOWNLOAD_CHUNK_BYTES = 1 << 18
 
 DOCUMENT_DEPTH = 100
 """Deepest nesting of free-form values: SQLite searches no JSON deeper than 1000 levels."""
+
+HEALTH_SECONDS = 5.0
+"""How long the writer may keep a health check waiting."""
+
+LOG_FILE_BYTES = 10_000_000
+"""Size at which a detached server begins a new log file."""
+
+LOG_FILES = 3
+"""Older log files that are kept."""
+
+START_SECONDS = 30.0
+"""How long a detached server may take until it answers."""
+
+STOP_SECONDS = 10
+"""How long a server that is stopped lets running requests finish."""

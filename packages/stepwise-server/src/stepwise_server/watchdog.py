@@ -10,6 +10,7 @@ from loguru import logger as log
 from stepwise_server import clock, limits
 from stepwise_server.api.call import Call
 from stepwise_server.api.common.stamps import seconds_between
+from stepwise_server.api.tasks.status import STOPPING
 from stepwise_server.api.tasks.transitions import change_status
 from stepwise_server.auth.identity import Identity
 from stepwise_server.heartbeats import RUNNING
@@ -47,7 +48,7 @@ def _watch(services: Services, end: threading.Event, tick: float) -> None:
     duties: list[tuple[float, Callable[[Services], object]]] = [
         (0.0, remove_silent_workers),
         (0.0, measure_queues),
-        (limits.WATCHDOG_INTERVAL_S, stop_silent_tasks),
+        (0.0, stop_silent_tasks),
         (limits.WATCHDOG_PRUNE_S, prune_figures),
     ]
     done = [time.monotonic()] * len(duties)
@@ -63,18 +64,20 @@ def _watch(services: Services, end: threading.Event, tick: float) -> None:
                 log.exception("the watchdog could not {}", duty.__name__.replace("_", " "))
 
 
-def stop_silent_tasks(services: Services, seconds: float = limits.WATCHDOG_TASK_SECONDS) -> list[str]:
-    """Stop the tasks that are in progress and gave no sign of life for so many seconds; return their ids.
+def stop_silent_tasks(services: Services) -> list[str]:
+    """Stop the tasks that are in progress and gave no sign of life for too long; return their ids.
 
-    Nothing is stopped soon after the server started or woke: processes that waited for it get time to report.
+    Too long is `WATCHDOG_TASK_SECONDS`; for a task that somebody asked its worker to stop, as long as a worker may
+    be silent: nobody is there to do it. Nothing is stopped soon after the server started or woke: processes that
+    waited for it get time to report.
     """
-    listening = datetime.now().timestamp() - services.heartbeats.listening_since
-    if listening < min(seconds, limits.WATCHDOG_INTERVAL_S):
+    if datetime.now().timestamp() - services.heartbeats.listening_since < limits.WATCHDOG_GRACE_S:
         return []
-    silent = "SELECT id FROM tasks WHERE status = ? AND last_update < ?"
+    if not services.database.read(_silent_tasks):
+        return []
 
     def stop(tx: Transaction) -> list[str]:
-        ids = tx.column(silent, [RUNNING, clock.iso_ago(seconds)])
+        ids = _silent_tasks(tx)
         for task in entities.load_many(tx, entities.TASK, ids):
             owner = Identity(task["user"], "watchdog", "admin")
             call = Call("watchdog", {}, services, identity=owner)
@@ -84,11 +87,21 @@ def stop_silent_tasks(services: Services, seconds: float = limits.WATCHDOG_TASK_
             change_status(tx, call, task, "stopped", message=SILENT, reason=SILENT, changes=changes)
         return ids
 
-    if not services.database.read(lambda tx: tx.one(silent, [RUNNING, clock.iso_ago(seconds)])):
-        return []
     stopped = services.database.write(stop)
     log.info("stopped {} silent tasks: {}", len(stopped), ", ".join(stopped))
     return stopped
+
+
+def _silent_tasks(tx: Transaction) -> list[str]:
+    return tx.column(
+        "SELECT id FROM tasks WHERE status = ? AND last_update < iif(status_message = ?, ?, ?)",
+        [
+            RUNNING,
+            STOPPING,
+            clock.iso_ago(limits.WORKER_SECONDS),
+            clock.iso_ago(limits.WATCHDOG_TASK_SECONDS),
+        ],
+    )
 
 
 def remove_silent_workers(services: Services) -> list[str]:
