@@ -67,8 +67,10 @@ def fits(elements: list[Any], tags: set[str]) -> bool:
 
 ELEMENTS = st.lists(
     st.sampled_from(
-        ["a", "b", "c", "-a", "-b", "-", '"a', ',"a"', "ä b/c", None]
-        + ["__$not", "__$all", "__$and", "__$any", "__$or", "__$nop", "__$x"]
+        [
+            *("a", "b", "c", "-a", "-b", "-", '"a', ',"a"', "ä b/c", None),
+            *("__$not", "__$all", "__$and", "__$any", "__$or", "__$nop", "__$x"),
+        ]
     ),
     min_size=1,
     max_size=7,
