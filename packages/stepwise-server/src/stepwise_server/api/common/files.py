@@ -1,5 +1,6 @@
 """Files that nobody refers to any more."""
 
+import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,3 +15,13 @@ def remove_files(tx: Transaction, call: Call, urls: Sequence[str]) -> None:
     """
     if urls and call.flag("delete_external_artifacts", default=True):
         tx.after_commit(partial(call.services.files.delete_urls, list(urls)))
+
+
+def sdk_removes(call: Call) -> bool:
+    """Tell whether the caller removes the files of what it deletes by itself, as the SDK does.
+
+    It would report those that are gone already as failures, and some of them its user may want to keep: it asks
+    `delete_artifacts_and_models` of its user, and tells us nothing of the answer.
+    """
+    client = call.headers.get("x-clearml-client") or call.headers.get("x-trains-client") or ""
+    return re.search(r"\bclearml-\d", client) is not None

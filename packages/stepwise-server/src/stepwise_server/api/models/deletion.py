@@ -3,7 +3,7 @@
 from typing import Any
 
 from stepwise_server.api.call import Call
-from stepwise_server.api.common.files import remove_files
+from stepwise_server.api.common.files import remove_files, sdk_removes
 from stepwise_server.api.common.many import for_each
 from stepwise_server.api.registry import endpoint
 from stepwise_server.errors import ApiError
@@ -28,7 +28,8 @@ def _delete(tx: Transaction, call: Call, model: Document) -> dict[str, Any]:
     if not call.flag("force"):
         _check_unused(tx, model)
     urls = delete_model(tx, model)
-    remove_files(tx, call, urls)
+    if not sdk_removes(call):
+        remove_files(tx, call, urls)
     return {"deleted": True, "url": model.get("uri")}
 
 

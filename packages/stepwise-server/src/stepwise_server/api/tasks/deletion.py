@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepwise_server.api.call import Call
-from stepwise_server.api.common.files import remove_files
+from stepwise_server.api.common.files import remove_files, sdk_removes
 from stepwise_server.api.common.many import ARCHIVED, for_each
 from stepwise_server.api.models.deletion import delete_model
 from stepwise_server.api.registry import endpoint
@@ -91,7 +91,8 @@ def delete_as_asked(tx: Transaction, call: Call, task: Document) -> dict[str, An
             if step["status"] not in PUBLISHED or call.flag("force"):
                 deleted += delete_task(tx, call, step, delete_output_models=whole_models)
     deleted += delete_task(tx, call, task, delete_output_models=whole_models)
-    remove_files(tx, call, deleted.all_urls)
+    if not sdk_removes(call):
+        remove_files(tx, call, deleted.all_urls)
     return {
         "deleted": True,
         "updated_children": deleted.updated_children,
