@@ -42,6 +42,9 @@ def test_with_no_backends_nothing_is_started(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "relay").exists() and status(tmp_path) == []
     with pytest.raises(TrackError, match="has no backend to sync with"):
         sync(tmp_path)
+    assert sync(tmp_path, ["local"]) == []
+    with pytest.raises(TrackError, match="holds no journal"):
+        sync(tmp_path / "nowhere", ["tensorboard"])
 
 
 def test_an_unknown_backend_is_an_error_before_anything_is_made(

@@ -59,10 +59,13 @@ def run_worker(run_dir: Path, backend: str, *, once: bool) -> int:
     log.add(
         sys.stderr, format="{time} {level} {message}", diagnose=False
     )  # values of variables may be secrets
-    channel = os.dup(1)
+    control, channel = os.dup(0), os.dup(1)
+    os.dup2(
+        os.open(os.devnull, os.O_RDONLY), 0
+    )  # an SDK that asks for a password gets no answer, but no block
     os.dup2(2, 1)  # what an SDK prints belongs into the log
     stop = threading.Event()
-    threading.Thread(target=_end_with_relay, args=(stop,), daemon=True).start()
+    threading.Thread(target=_end_with_relay, args=(control, stop), daemon=True).start()
 
     def report(seconds: float) -> None:
         try:
@@ -76,9 +79,9 @@ def run_worker(run_dir: Path, backend: str, *, once: bool) -> int:
     return code
 
 
-def _end_with_relay(stop: threading.Event) -> None:
+def _end_with_relay(control: int, stop: threading.Event) -> None:
     """Wait for the end of standard input; then the worker has a moment to finish its batch."""
-    while os.read(0, 100):
+    while os.read(control, 100):
         pass
     stop.set()
     time.sleep(limits.WORKER_EXIT_S)

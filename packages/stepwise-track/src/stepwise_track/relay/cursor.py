@@ -152,7 +152,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
         OSError: if it cannot be written.
     """
     path.parent.mkdir(exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
+    part = path.with_suffix(".part")
     try:
         with part.open("w", encoding="utf-8") as file:
             json.dump(values, file)

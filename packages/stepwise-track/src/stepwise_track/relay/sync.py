@@ -43,8 +43,10 @@ def sync(
     if not (run_dir / "journal").is_dir():
         raise TrackError(f"{run_dir} holds no journal", hint="name a run: stepwise runs list")
     configured = load_wanted(run_dir)
-    wanted = wanted_backends(backends) if backends else {}
-    names = list(wanted) or backends_of(run_dir)
+    wanted = {} if backends is None else wanted_backends(backends)
+    names = backends_of(run_dir) if backends is None else list(wanted)
+    if not names and backends is not None:  # `local`: it has everything
+        return []
     if not names:
         raise TrackError(
             f"{run_dir.name} has no backend to sync with", hint=f"stepwise sync {run_dir} --to clearml"

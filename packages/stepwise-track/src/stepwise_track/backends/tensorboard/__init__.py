@@ -27,7 +27,8 @@ from stepwise_track.events import RunResumed
 class TensorBoardBackend(Backend):
     """Writes event files; needs no server.
 
-    Option `logdir`: another folder for the event files of all runs, each below its name.
+    Option `logdir`: another folder for the event files, of all runs, each below its name; a relative path begins in
+    the run folder (`../logs` is beside it).
     """
 
     name = "tensorboard"
@@ -48,7 +49,9 @@ class TensorBoardBackend(Backend):
         """Find the place; files are made with the first batch."""
         self.run = run
         logdir = run.options.get("logdir")
-        self.folder = Path(logdir).expanduser() / run.run_dir.name if logdir else run.run_dir / "tensorboard"
+        self.folder = run.run_dir / "tensorboard"
+        if logdir:
+            self.folder = run.run_dir / Path(logdir).expanduser() / run.run_dir.name
         run.state.setdefault("sizes", {})
         self._new: dict[int, list[bytes]] = {}
         self._summarizer = Summarizer(run)
