@@ -22,6 +22,27 @@ def runs_dir_option(command: Command) -> Command:
     )(command)
 
 
+def track_options(command: Command) -> Command:
+    """Add --track and --no-wandb: where the run is sent besides its folder."""
+    command = click.option(
+        "--no-wandb", is_flag=True, help="Leave out Weights & Biases, whatever else names it."
+    )(command)
+    return click.option(
+        "--track",
+        metavar="NAMES",
+        help="Trackers, separated by commas: clearml, wandb, mlflow, tensorboard, or none. Default: those of"
+        " STEPWISE_BACKENDS, else ClearML if a server runs here or is configured.",
+    )(command)
+
+
+def named_trackers(track: str | None, configured: list[str] | None, *, no_wandb: bool) -> list[str]:
+    """Return the trackers that --track, the configuration or the environment name, without what --no-wandb forbids."""
+    from stepwise_cli.trackers import chosen_trackers
+
+    names = chosen_trackers(configured if track is None else track.split(","))
+    return [name for name in names if not (no_wandb and name == "wandb")]
+
+
 def json_option(command: Command) -> Command:
     """Add --json: the same for programs."""
     return click.option(

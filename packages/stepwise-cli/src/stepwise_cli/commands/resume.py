@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stepwise_cli.options import find_run, runs_dir_option
+from stepwise_cli.options import find_run, named_trackers, runs_dir_option, track_options
 
 if TYPE_CHECKING:
     from stepwise_core.config import ResolvedConfig
@@ -24,11 +24,18 @@ FIXED = ("training.batch_size=", "training.batch_by=", "training.seed=")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--checkpoint", default="latest", show_default=True, help="latest, best, step-…")
 @runs_dir_option
+@track_options
 @click.option(
     "--evaluate/--no-evaluate", default=True, help="Score the test split and draw pictures at the end."
 )
 def resume(
-    run: str | None, overrides: tuple[str, ...], checkpoint: str, runs_dir: Path, evaluate: bool
+    run: str | None,
+    overrides: tuple[str, ...],
+    checkpoint: str,
+    runs_dir: Path,
+    track: str | None,
+    no_wandb: bool,
+    evaluate: bool,
 ) -> None:
     """Go on with an interrupted run, exact to the bit.
 
@@ -60,7 +67,8 @@ def resume(
             write_atomic(folder.config_file, _with_first_origins(folder, resolved).to_json())
         return session
 
-    execute(folder, resolved.config, prepare, evaluate=evaluate)
+    trackers = named_trackers(track, resolved.config.logging.backends, no_wandb=no_wandb)
+    execute(folder, resolved.config, prepare, trackers=trackers, evaluate=evaluate)
 
 
 def _with_first_origins(folder: "RunFolder", resolved: "ResolvedConfig") -> "ResolvedConfig":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from stepwise_cli.options import chosen_config, config_options, runs_dir_option
+from stepwise_cli.options import chosen_config, config_options, named_trackers, runs_dir_option, track_options
 
 
 @click.command()
@@ -15,6 +15,7 @@ from stepwise_cli.options import chosen_config, config_options, runs_dir_option
 @click.option("--project-name", help="The same as --set logging.project_name=…")
 @click.option("--task-name", help="The same as --set logging.experiment_name=…")
 @click.option("--device", help="The same as --set training.device=… (auto, cpu, cuda, …)")
+@track_options
 @click.option(
     "--evaluate/--no-evaluate", default=True, help="Score the test split and draw pictures at the end."
 )
@@ -27,6 +28,8 @@ def train(
     project_name: str | None,
     task_name: str | None,
     device: str | None,
+    track: str | None,
+    no_wandb: bool,
     evaluate: bool,
 ) -> None:
     """Train a model; everything lands in one run folder.
@@ -51,4 +54,11 @@ def train(
     from stepwise_core.training.session import start_session
 
     folder = create_run(runs_dir, run_name, resolved)
-    execute(folder, resolved.config, lambda: start_session(resolved.config, folder), evaluate=evaluate)
+    trackers = named_trackers(track, resolved.config.logging.backends, no_wandb=no_wandb)
+    execute(
+        folder,
+        resolved.config,
+        lambda: start_session(resolved.config, folder),
+        trackers=trackers,
+        evaluate=evaluate,
+    )

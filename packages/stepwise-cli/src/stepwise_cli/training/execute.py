@@ -1,13 +1,14 @@
 """Train a run folder from where it stands to its end: lock, journal, display, signals, final pages."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from loguru import logger as log
 
-from stepwise_cli.console import error_console
+from stepwise_cli.console import console, error_console
+from stepwise_cli.trackers import tracker_links
 from stepwise_cli.training.conclude import conclude
 from stepwise_cli.training.journal import JournalListener
 from stepwise_cli.training.progress import ProgressDisplay
@@ -20,7 +21,12 @@ from stepwise_track import ExperimentLogger
 
 
 def execute(
-    folder: RunFolder, config: Config, prepare: Callable[[], Session], *, evaluate: bool = True
+    folder: RunFolder,
+    config: Config,
+    prepare: Callable[[], Session],
+    *,
+    trackers: Sequence[str] = (),
+    evaluate: bool = True,
 ) -> None:
     """Train until the plan is done, then score and draw.
 
@@ -28,6 +34,7 @@ def execute(
         folder: the run.
         config: its configuration.
         prepare: makes the session, new or resumed; called once the run is locked.
+        trackers: names of those that the run is sent to.
         evaluate: score the test split and draw pictures at the end.
 
     Raises:
@@ -38,11 +45,13 @@ def execute(
             session = prepare()
         for remark in [*session.dataset.remarks, *_left_out(session)]:
             log.warning(remark)
-        with _open_logger(folder, config, session) as logger:
+        with _open_logger(folder, config, session, trackers) as logger:
             with catch_stop_signals() as stop, ProgressDisplay() as display:
                 Trainer(session, [display, JournalListener(logger, config.logging, folder.path)], stop).run()
             if evaluate:
                 conclude(folder, session.dataset, logger)
+        for name, link in tracker_links(folder.path).items():
+            console().print(f"{name}: {link}", markup=False, soft_wrap=True)
 
 
 def _left_out(session: Session) -> Iterator[str]:
@@ -53,7 +62,9 @@ def _left_out(session: Session) -> Iterator[str]:
             yield f"{name}: pairs longer than {limit} tokens, left out: {split.n_skipped}"
 
 
-def _open_logger(folder: RunFolder, config: Config, session: Session) -> ExperimentLogger:
+def _open_logger(
+    folder: RunFolder, config: Config, session: Session, trackers: Sequence[str]
+) -> ExperimentLogger:
     settings = config.logging
     begun = (folder.path / "journal").is_dir()
     logger = ExperimentLogger(
@@ -68,6 +79,7 @@ def _open_logger(folder: RunFolder, config: Config, session: Session) -> Experim
         dataset=session.dataset.name,
         resume_step=session.state.step if begun else None,
         log_code=settings.log_code,
+        backends=trackers,
     )
     logger.log_hyperparameters({"dataset_version": session.dataset.version})
     return logger

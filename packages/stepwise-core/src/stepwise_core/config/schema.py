@@ -315,6 +315,8 @@ class LoggingConfig(Section):
     """Goal and hypothesis, in words."""
     entity: str | None = None
     """Team or account, for trackers that know one."""
+    backends: list[str] | None = None
+    """Trackers to send the run to: clearml, wandb, mlflow, tensorboard; null = ClearML if a server is there."""
     log_model: bool = True
     """Register checkpoints with the run."""
     log_code: bool = True
