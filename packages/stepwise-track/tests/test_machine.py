@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -91,6 +92,43 @@ def test_gpus_are_described_where_there_are_any() -> None:
     assert (gpus.driver is None) == (gpus.cuda is None) == (not gpus.devices)
     for index, device in enumerate(gpus.devices):
         assert 0 <= values[f"gpu_{index}_memory_used_gb"] * 1e9 <= device["memory_bytes"]
+
+
+def test_a_gpu_is_measured_as_far_as_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the names and units of NVIDIA's library, because most machines that run this have no GPU."""
+
+    class NotSupported(Exception):
+        pass
+
+    def power(handle: int) -> int:
+        if handle == 1:
+            raise NotSupported
+        return 123_456
+
+    library = SimpleNamespace(
+        NVMLError=NotSupported,
+        NVML_TEMPERATURE_GPU=0,
+        nvmlInit=lambda: None,
+        nvmlSystemGetDriverVersion=lambda: b"550.54",
+        nvmlSystemGetCudaDriverVersion=lambda: 12040,
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda handle: "NVIDIA H100",
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=80_000_000_000, used=16_500_000_000),
+        nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=97),
+        nvmlDeviceGetTemperature=lambda handle, sensor: 61,
+        nvmlDeviceGetPowerUsage=power,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    gpus = Gpus()
+    assert (gpus.driver, gpus.cuda) == ("550.54", "12.4")
+    assert gpus.devices == [{"name": "NVIDIA H100", "memory_bytes": 80_000_000_000}] * 2
+    assert gpus.sample() == {
+        **{f"gpu_{index}_utilization_percent": 97 for index in (0, 1)},
+        **{f"gpu_{index}_memory_used_gb": 16.5 for index in (0, 1)},
+        **{f"gpu_{index}_temperature_c": 61 for index in (0, 1)},
+        "gpu_0_power_w": 123.456,
+    }
 
 
 RANKS = (

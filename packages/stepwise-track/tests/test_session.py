@@ -195,12 +195,13 @@ def test_a_worker_that_is_forked_disturbs_nothing(tmp_path: Path) -> None:
     program = (
         "import os, sys; from stepwise_track import ExperimentLogger\n"
         "with ExperimentLogger('p', run_dir=sys.argv[1]) as logger:\n"
-        "    if os.fork() == 0:\n"
-        "        logger.log_training_step(loss=1, learning_rate=1, step=1)\n"
-        "        logger.log_artifact('code', __import__('os').__file__)\n"
-        "        print('said by the fork')\n"
-        "        sys.exit()\n"
-        "    os.wait()\n"
+        "    for _ in range(2):\n"
+        "        if os.fork() == 0:\n"
+        "            logger.log_training_step(loss=1, learning_rate=1, step=1)\n"
+        "            logger.log_artifact('code', os.__file__)\n"
+        "            print('said by the fork')\n"
+        "            sys.exit()\n"
+        "        os.wait()\n"
         "    logger.log_training_step(loss=2, learning_rate=1, step=2)\n"
     )
     result = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
@@ -209,6 +210,8 @@ def test_a_worker_that_is_forked_disturbs_nothing(tmp_path: Path) -> None:
     journal = read_run(tmp_path)
     assert [event.step for record in journal.records if isinstance(event := record.event, Scalars)] == [2]
     assert not (tmp_path / "artifacts").exists()
+    assert "said by the fork" in result.stdout
+    assert "said by the fork" not in (tmp_path / "journal" / "000001.jsonl").read_text()
     assert summarize(tmp_path, journal).status == "completed"
 
 

@@ -5,6 +5,7 @@ disk that refuses costs events, not the run: they are counted, reported once, re
 takes them again, and summed up at the end.
 """
 
+import mmap
 import os
 import threading
 import time
@@ -70,7 +71,10 @@ class RunSession:
     ) -> None:
         self.run_dir = run_dir
         self.lost_events = self._unreported = 0
-        self.silent = self._warned_of_fork = False
+        self.silent = False
+        self._warned_of_fork = mmap.mmap(
+            -1, 1
+        )  # shared with all forks: DataLoaders make new ones every epoch
         self.before_finish: list[Callable[[], None]] = []
         self.cost = CallCost()
         self._losing = threading.Lock()
@@ -150,8 +154,8 @@ class RunSession:
             self._journal.append(event)
 
     def _warn_of_fork(self) -> None:
-        if not self._warned_of_fork:
-            self._warned_of_fork = True
+        if not self._warned_of_fork[0]:
+            self._warned_of_fork[0] = 1
             log.warning(
                 "process {} is a fork of the one that logs the run {}: what it logs is left out",
                 os.getpid(),
