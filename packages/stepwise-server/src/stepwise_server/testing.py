@@ -40,6 +40,7 @@ class LocalServer:
 
     Args:
         folder: its data folder, kept at the end.
+        port: where it listens; 0 takes a free one.
         open_reads: whether files may be read without a token.
 
     Attributes:
@@ -49,8 +50,8 @@ class LocalServer:
 
     services: Services
 
-    def __init__(self, folder: Path, *, open_reads: bool = False) -> None:
-        self._listener = listen("127.0.0.1", 0)
+    def __init__(self, folder: Path, *, port: int = 0, open_reads: bool = False) -> None:
+        self._listener = listen("127.0.0.1", port)
         port = self._listener.getsockname()[1]
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
