@@ -32,3 +32,27 @@ def test_what_is_no_json_is_400(server: LocalServer) -> None:
 def test_without_credentials_401(server: LocalServer) -> None:
     status, body = server.request("/auth.login")
     assert (status, json.loads(body)["meta"]["result_subcode"]) == (401, 20)
+
+
+def test_clients_that_go_away_do_no_harm(server: LocalServer) -> None:
+    import socket
+
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"POST /debug.ping HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"POST /login.logout HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+    assert server.request("/healthz", method="GET") == (200, b"OK")
+
+
+def test_work_that_is_given_up_does_not_stop_the_writer(server: LocalServer) -> None:
+    import threading
+
+    go = threading.Event()
+    database = server.services.database
+    first = database.submit(lambda tx: go.wait(10))
+    given_up = [database.submit(lambda tx: None) for _ in range(10)]
+    assert all(future.cancel() for future in given_up)
+    go.set()
+    assert first.result(10)
+    assert database.write(lambda tx: "served") == "served"

@@ -5,9 +5,11 @@ files/           artifacts, models, images, as clients uploaded them
 token.secret     what tokens are signed with (0600)
 client.json      access key and password that were generated with the folder (0600)
 clearml.conf, client.env    the same for clients, as `start` wrote them (0600)
-server.json      how the running server is reached
+server.lock      held by the server that has the folder
+server.json      how that one is reached
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -15,12 +17,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from stepwise_server import watchdog
 from stepwise_server.api.registry import API_VERSION, load_services
 from stepwise_server.auth import accounts, secrets
 from stepwise_server.auth.authenticate import Authenticator
 from stepwise_server.auth.published import refuse_published
 from stepwise_server.errors import ServerError
 from stepwise_server.files.store import FileStore
+from stepwise_server.ops.folder import locked, make
 from stepwise_server.services import Services, Settings
 from stepwise_server.store import entities
 from stepwise_server.store.database import Database, Transaction
@@ -53,23 +57,23 @@ def open_services(settings: Settings) -> Iterator[Services]:
     """Open an installation, a new one if the folder is empty, and close it at the end.
 
     Raises:
-        ServerError: if a newer version wrote it.
+        ServerError: if a newer version wrote it, or another server has it.
     """
-    settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.files.mkdir(exist_ok=True, mode=0o700)
-    load_services()
-    file = settings.folder / DATABASE
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its other files the same mode
-    database = Database(file)
-    try:
+    make(settings.folder)
+    with locked(settings.folder), contextlib.ExitStack() as stack:
+        settings.files.mkdir(exist_ok=True, mode=0o700)
+        load_services()
+        file = settings.folder / DATABASE
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its other files the same mode
+        database = Database(file)
+        stack.callback(database.close)
         secret = secrets.installation_secret(settings.folder)
         authenticator = Authenticator(database, secret, API_VERSION)
         files = FileStore(settings.files, database, settings.hosts)
         services = Services(settings, database, authenticator, files)
         _provision(services)
+        stack.callback(watchdog.start(services))
         yield services
-    finally:
-        database.close()
 
 
 def read_client(folder: Path) -> Client:

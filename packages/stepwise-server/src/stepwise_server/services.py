@@ -30,6 +30,7 @@ class Settings:
         port: port that it listens at.
         url: how clients reach it, without a slash at the end.
         open_reads: whether files may be read without a token.
+        log_requests: whether every request is logged, not only those that failed.
         webapp: folder with the official web app's files, served in place of the page.
     """
 
@@ -38,6 +39,7 @@ class Settings:
     port: int = 8008
     url: str = "http://127.0.0.1:8008"
     open_reads: bool = False
+    log_requests: bool = False
     webapp: Path | None = None
 
     @property

@@ -9,10 +9,10 @@ from urllib.parse import quote
 import msgspec
 from loguru import logger as log
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from stepwise_server import limits
+from stepwise_server import limits, monitoring
 from stepwise_server.api import registry
 from stepwise_server.api.call import Call, Reply
 from stepwise_server.api.parameters import read_parameters
@@ -41,6 +41,8 @@ async def answer(request: Request, path: str) -> Response:
         reply = await _perform(request, path, services, meta)
     except ApiError as error:
         return meta.failure(error)
+    except ClientDisconnect:
+        return meta.failure(ApiError(400, 0, "The client went away"))
     except ServerError as error:
         return meta.failure(ApiError(400, 12, f"Validation error ({error})"))
     except (OverflowError, UnicodeError, RecursionError, sqlite3.IntegrityError) as error:
@@ -48,7 +50,9 @@ async def answer(request: Request, path: str) -> Response:
     except Exception:
         log.exception("{} failed (request {})", meta.name, meta.id)
         return meta.failure(ApiError(500, 0, "General error: the server's log has more", request=meta.id))
-    return _respond(reply if isinstance(reply, Reply) else Reply(reply), meta)
+    reply = reply if isinstance(reply, Reply) else Reply(reply)
+    request.scope[monitoring.EVENTS] = reply.data.get("added", 0) if meta.name.startswith("events.add") else 0
+    return _respond(reply, meta)
 
 
 async def _perform(request: Request, path: str, services: Services, meta: "Meta") -> Any:
@@ -63,6 +67,7 @@ async def _perform(request: Request, path: str, services: Services, meta: "Meta"
     if endpoint is None:
         raise ApiError(404, 0, f"Unable to find endpoint for name {meta.name} and version {meta.requested}")
     meta.actual = f"{endpoint.version[0]}.{endpoint.version[1]}"
+    request.scope[monitoring.ENDPOINT] = meta.name
     identity = await run_in_threadpool(_caller, request, services, endpoint)
     params, batch = read_parameters(await _body(request), request, lines=endpoint.batch)
     call = Call(
@@ -117,14 +122,19 @@ async def _body(request: Request) -> bytes:
     """Return the body, also of a GET request: clients send their parameters so."""
     if int(request.headers.get("content-length") or 0) > limits.BODY_BYTES:
         raise ApiError(400, 12, "The request is too large", limit=limits.BODY_BYTES)
-    return await request.body()
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limits.BODY_BYTES:
+            raise ApiError(400, 12, "The request is too large", limit=limits.BODY_BYTES)
+    return bytes(body)
 
 
 class Meta:
     """The `meta` of an answer. Every member is always sent, with the types that clients check."""
 
     def __init__(self, request: Request, path: str) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = request.scope.get(monitoring.REQUEST_ID) or uuid.uuid4().hex
         headers = request.headers
         self.trx = headers.get("x-clearml-trx") or headers.get("x-trains-trx") or self.id
         self.name, self.requested, self.actual = path.strip("/")[:200], registry.API_VERSION, "1.0"

@@ -208,6 +208,8 @@ class Database:
 
     def _write_group(self, group: list[tuple[Callable[[Transaction], Any], "Future[Any]"]]) -> None:
         """Run several calls in one transaction, each in a savepoint of its own; answer them after the commit."""
+        # A caller may have given up, as when a client goes away; from here on it cannot, so each can be answered.
+        group = [(work, future) for work, future in group if future.set_running_or_notify_cancel()]
         answers: list[tuple[Future[Any], Transaction, Any, BaseException | None]] = []
         try:
             self._connection.execute("BEGIN IMMEDIATE")

@@ -16,6 +16,34 @@ def steps() -> list[str]:
     return [script.read_text(encoding="utf-8") for script in scripts]
 
 
+def require_current(connection: sqlite3.Connection) -> None:
+    """Check a database that a command works on beside the server.
+
+    Raises:
+        ServerError: if it is of another version.
+    """
+    known = len(steps())
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    require_known(version, known)
+    if version < known:
+        message = f"the database has the older schema {version}"
+        raise ServerError(message, hint="stepwise server start   (brings it up to date)", exit_code=6)
+
+
+def require_known(version: int, known: int) -> None:
+    """Check that a schema is not of a newer version.
+
+    Raises:
+        ServerError: if it is.
+    """
+    if version > known:
+        raise ServerError(
+            f"the database has schema {version}; this version of stepwise-server knows {known}",
+            hint="pip install --upgrade stepwise-server",
+            exit_code=6,
+        )
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     """Create the tables, or bring them up to date, in one transaction.
 
@@ -24,12 +52,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     """
     known = steps()
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(known):
-        raise ServerError(
-            f"the database has schema {version}; this version of stepwise-server knows {len(known)}",
-            hint="pip install --upgrade stepwise-server",
-            exit_code=6,
-        )
+    require_known(version, len(known))
     if version == len(known):
         return
     script = "\n".join(known[version:])
