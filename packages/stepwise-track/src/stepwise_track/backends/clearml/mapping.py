@@ -38,7 +38,7 @@ def scalars(record: Delivery, event: Scalars, run: RunContext) -> list[Event]:
     place = event.place
     if place is None:
         return single_values(record, event.values, run)
-    if not float(place).is_integer():
+    if event.axis != "seconds" and not float(place).is_integer():
         run.degrade("scalars", "x rounded: ClearML's iterations are whole numbers")
     points = []
     for name, value in event.values.items():
