@@ -72,8 +72,9 @@ def get_scalar_metrics_and_variants(tx: Transaction, call: Call) -> dict[str, An
 
 @endpoint("events.get_vector_metrics_and_variants")
 def get_vector_metrics_and_variants(tx: Transaction, call: Call) -> dict[str, Any]:
-    """Return the vectors of a task: metric: variants."""
-    return {"metrics": _by_metric(variants_of(tx, owner_of(tx, call), VECTOR))}
+    """Return the vectors of a task: a list, as the SDK's class of this answer demands, unlike that for scalars."""
+    found = _by_metric(variants_of(tx, owner_of(tx, call), VECTOR))
+    return {"metrics": [{"metric": metric, "variants": variants} for metric, variants in found.items()]}
 
 
 def _scalars(tx: Transaction, owner: str) -> list[tuple[str, str]]:
