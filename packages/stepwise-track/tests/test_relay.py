@@ -77,7 +77,7 @@ def test_a_missing_package_is_one_line_and_the_run_goes_on(
     tracker.assert_exactly_once(tmp_path / "run")
     assert "incomplete is missing: backend incomplete cannot be loaded" in warnings[0]
     assert "module_that_is_not_there" in warnings[0]
-    assert len(warnings) == 2 and re.search(r"\b(\d+) of \1 events of run are pending", warnings[1])
+    assert len(warnings) == 2 and re.search(r"\b(\d+) of \1 events of run pending", warnings[1])
     assert warnings[1].endswith(f"stepwise sync {tmp_path / 'run'}")
 
 
@@ -178,3 +178,16 @@ def test_a_damaged_journal_is_delivered_up_to_the_damage(tmp_path: Path, tracker
     (one,) = sync(tmp_path, {"recorder": tracker.options})
     assert one.health == "damaged" and str(segment) in one.error
     assert tracker.numbers() == [*range(1, 36)] and one.delivered == 35
+
+
+def test_an_older_copy_of_a_run_is_not_taken_for_the_run(tmp_path: Path, tracker: Tracker) -> None:
+    tracker.start()
+    with open_logger(tmp_path, {}) as logger:
+        log_steps(logger, 1, 40)
+    sync(tmp_path, {"recorder": tracker.options})
+    segment = tmp_path / "journal" / "000001.jsonl"
+    segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:20]))
+    with open_logger(tmp_path, {}, resume_step=5) as logger:
+        log_steps(logger, 6, 8)
+    (one,) = sync(tmp_path)
+    assert one.health == "damaged" and "it is an older copy" in one.error

@@ -112,7 +112,7 @@ def test_refused_credentials_are_said_and_not_tried_again_until_asked(
     begun = time.monotonic()
     logger.finish()
     assert time.monotonic() - begun < 30  # nothing to wait for
-    assert re.search(r"\b(\d+) of \1 events of run are pending \(rejected: 401 Unauthorized\)", warnings[1])
+    assert re.search(r"\b(\d+) of \1 events of run pending \(rejected: 401 Unauthorized\)", warnings[1])
     assert of(run_dir).failures == 1
     (one,) = sync(run_dir)
     assert (one.health, one.delivered) == ("rejected", 0)
@@ -130,7 +130,7 @@ def test_finish_waits_no_longer_than_told_and_the_relay_goes_on(
     begun = time.monotonic()
     logger.finish(wait_s=1)
     assert time.monotonic() - begun < 10
-    assert re.search(r"\b(\d+) of \1 events of run are pending \(unreachable: no route", warnings[-1])
+    assert re.search(r"\b(\d+) of \1 events of run pending \(unreachable: no route", warnings[-1])
     assert warnings[-1].endswith(f"stepwise sync {run_dir}")
     tracker.start()
     eventually(lambda: tracker.finished() == ["completed"], "the relay delivers after the end")

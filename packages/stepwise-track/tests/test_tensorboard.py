@@ -3,12 +3,15 @@
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from relay_tools import open_logger
 
-from stepwise_track import ExperimentLogger
+from stepwise_track import ExperimentLogger, limits
 from stepwise_track.relay import status, sync
 from stepwise_track.relay.cursor import Cursor, cursor_path
 
@@ -116,6 +119,31 @@ def test_every_attempt_is_a_run_of_its_own(tmp_path: Path) -> None:
         [event.step for event in _only_here(attempt, tmp_path).Scalars("train/loss")] for attempt in attempts
     ]
     assert curves == [[1, 2, 3], [3, 4], [4]]
+
+
+@pytest.mark.slow
+def test_a_relay_that_is_killed_again_and_again_leaves_every_point_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RELAY_CHECK_S", 0.2)
+    logger = open_logger(tmp_path, {"tensorboard": {}})
+    killed: set[int] = set()
+    step = 0
+    while len(killed) < 5:
+        step += 1
+        logger.log_training_step(loss=step / 4, step=step)
+        time.sleep(0.001)
+        if step % 500 == 0:
+            for process in psutil.Process().children(recursive=True):
+                process.kill()  # relay and worker, in whatever they are doing
+                killed.add(step)
+    logger.finish()
+    (one,) = status(tmp_path)
+    assert (one.pending, one.finished) == (0, "completed")
+    points = [
+        (event.step, event.value) for event in read_back(tmp_path / "tensorboard").Scalars("train/loss")
+    ]
+    assert points == [(number, number / 4) for number in range(1, step + 1)]
 
 
 def _only_here(folder: Path, tmp_path: Path) -> Any:

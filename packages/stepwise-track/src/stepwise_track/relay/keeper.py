@@ -73,11 +73,17 @@ class RelayKeeper:
             time.sleep(min(limits.POLL_S, max(0.0, deadline - time.monotonic())))
         self._over.set()
         for name, cursor in pending.items():
-            why = f"{cursor.health}: {cursor.error}" if cursor.error else cursor.health
-            log.warning(
-                "{}: {} of {} events of {} are pending ({}); to deliver them: stepwise sync {}",
-                *(name, last_seq - cursor.delivered, last_seq, self.run_dir.name, why, self.run_dir),
-            )
+            log.warning("{}: {}", name, self._what_is_pending(cursor, last_seq))
+
+    def _what_is_pending(self, cursor: Cursor, last_seq: int) -> str:
+        count = last_seq - cursor.delivered
+        what = f"{count} of {last_seq} events" if count else "the end"
+        why = f"{cursor.health}: {cursor.error}" if cursor.error else cursor.health
+        background = "" if cursor.health in GAVE_UP else "the relay tries on in the background; "
+        return (
+            f"{what} of {self.run_dir.name} pending ({why}); {background}"
+            f"to deliver now: stepwise sync {self.run_dir}"
+        )
 
     def _keep(self) -> None:
         """Start the relay, and again whenever it has died, until the run is over."""
@@ -95,7 +101,9 @@ class RelayKeeper:
                     with self._reporting:
                         if not self._quiet:
                             self._report(self.cursors())
-            except OSError as error:  # a full disk, too many processes: it may pass
+            except (
+                Exception
+            ) as error:  # a full disk, too many processes, …: it may pass, and no training suffers
                 self._say("relay", f"the relay of {self.run_dir.name} cannot work: {error}; the run goes on")
             self._over.wait(limits.RELAY_CHECK_S)
 

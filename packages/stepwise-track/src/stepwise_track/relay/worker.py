@@ -30,7 +30,7 @@ from stepwise_track.events import FileRef, RunFinished, RunResumed, RunStarted
 from stepwise_track.journal import Record
 from stepwise_track.process import is_alive
 from stepwise_track.relay.cursor import CANNOT_GO_ON, FOLDER, Cursor, cursor_path, retry_delay
-from stepwise_track.relay.tail import JournalTail, is_locked
+from stepwise_track.relay.tail import JournalTail, is_locked, last_record_number
 
 
 class Stopped(Exception):
@@ -131,6 +131,11 @@ class Worker:
         cursor = self._cursor
         if cursor.journal_id != first.journal_id:  # new, or another run was in this folder before
             cursor = self._cursor = Cursor(first.journal_id, fidelity=cursor.fidelity)
+        if (last := last_record_number(first.directory)) < cursor.delivered:
+            raise TrackError(
+                f"{first.directory} ends with record {last}, but {self.name} has {cursor.delivered} of it: "
+                "it is an older copy"
+            )
         self._started = started
         self._tail = JournalTail(first.directory, cursor.delivered)
         pending = JournalTail(first.directory, cursor.delivered).read(1)
