@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stepwise_track import ExperimentLogger, TrackError, read_run, read_series
+from stepwise_track import ExperimentLogger, TrackError, limits, read_run, read_series
 from stepwise_track.capture.gpus import Gpus
 from stepwise_track.capture.machine import MachineMonitor, MachineSampler
 from stepwise_track.events import Scalars
@@ -70,10 +70,34 @@ def test_a_resumed_run_counts_its_seconds_on(tmp_path: Path) -> None:
     assert place > 0.5 and place == pytest.approx(at - begun, abs=0.3)
 
 
-def test_a_short_run_has_no_curve_with_one_point(tmp_path: Path) -> None:
-    with ExperimentLogger("p", run_dir=tmp_path, log_code=False):
+def test_no_run_has_a_curve_with_one_point(tmp_path: Path) -> None:
+    with ExperimentLogger("p", run_dir=tmp_path / "short", log_code=False):
         pass
-    assert read_series(tmp_path) == {}
+    assert read_series(tmp_path / "short") == {}
+    with ExperimentLogger("p", run_dir=tmp_path / "longer", log_code=False, system_metrics=0.5):
+        eventually(lambda: "machine/cpu_percent" in read_series(tmp_path / "longer"))
+    assert len(read_series(tmp_path / "longer")["machine/cpu_percent"]) == 2
+
+
+def test_a_hanging_driver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SYSTEM_METRICS_STOP_S", 0.1)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hang() -> dict[str, float]:
+        asked.set()
+        go_on.wait()
+        return {"cpu_percent": 1.0}
+
+    taken: list[dict[str, float]] = []
+    monitor = MachineMonitor(lambda: hang, taken.append, 0.1)
+    monitor.start()
+    assert asked.wait(10)
+    begun = time.monotonic()
+    monitor.stop()
+    assert time.monotonic() - begun < 2
+    go_on.set()
+    eventually(lambda: "machine" not in threads())
+    assert taken == []
 
 
 def test_a_failing_driver_ends_the_measuring_and_nothing_else(warnings: list[str]) -> None:

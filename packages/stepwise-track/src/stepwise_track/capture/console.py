@@ -71,7 +71,7 @@ class ConsoleCapture:
         with self._mutex:
             self._chunks.append((stream, text))
             self._size += len(text)
-            while (excess := self._size - limits.CONSOLE_PENDING_CHARS) > 0:
+            while self._chunks and (excess := self._size - limits.CONSOLE_PENDING_CHARS) > 0:
                 stream, oldest = self._chunks.popleft()
                 rest = oldest[excess:]
                 self._dropped += oldest.count("\n", 0, excess)

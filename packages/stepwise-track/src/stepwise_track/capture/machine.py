@@ -91,6 +91,7 @@ class MachineMonitor:
         self._make, self._emit = make, emit
         self._interval_s = max(interval_s, limits.SYSTEM_METRICS_MIN_S)
         self._closing = threading.Event()
+        self._samples, self._abandoned = 0, False
         self._thread = threading.Thread(target=self._run, name="machine", daemon=True)
 
     def start(self) -> None:
@@ -98,16 +99,23 @@ class MachineMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; a sample that is being taken is waited for, but not for long."""
+        """End with one more sample, so that no curve has a single point; waits for it, but not for long."""
         self._closing.set()
         self._thread.join(limits.SYSTEM_METRICS_STOP_S)
+        self._abandoned = True
 
     def _run(self) -> None:
         try:
             sample = self._make()
             while not self._closing.wait(self._interval_s):
-                values = sample()
-                if not self._closing.is_set():
-                    self._emit(values)
+                self._take(sample)
+            if self._samples:
+                self._take(sample)
         except Exception as error:  # whatever a driver does, the training is not to suffer
             log.warning("the machine is not measured any more: {}", error)
+
+    def _take(self, sample: Callable[[], dict[str, float]]) -> None:
+        values = sample()
+        if not self._abandoned:
+            self._emit(values)
+            self._samples += 1
