@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clearml import OutputModel, Task
+from clearml import Task
 
 from stepwise_track import events as kinds
 from stepwise_track.backends.clearml import mapping
@@ -130,21 +130,19 @@ class Writer:
             self._logger.report_image(title, series, iteration=event.step or 0, local_path=str(path))
 
     def _artifact(self, event: kinds.Artifact, record: Delivery) -> None:
-        if event.role == "model":
-            self._model(event.name, event.files, event.step, [])
-        elif package := self._package(event.files, event.name):
-            with package as file:
-                self._task.upload_artifact(event.name, str(file.path), wait_on_upload=True)
+        self._upload(event.name, event.files, model=event.role == "model")
 
     def _checkpoint(self, event: kinds.Checkpoint, record: Delivery) -> None:
-        tags = ["checkpoint", *(["best"] if event.is_best else [])]
-        self._model(f"checkpoint-{event.step:08}", event.files, event.step, tags)
+        best = " (best)" if event.is_best else ""
+        self._upload(f"checkpoint-{event.step:08}{best}", event.files, model=True)
 
-    def _model(self, name: str, files: tuple[kinds.FileRef, ...], step: int | None, tags: list[str]) -> None:
+    def _upload(self, name: str, files: tuple[kinds.FileRef, ...], *, model: bool) -> None:
+        """Add files as an artifact; models too, for the SDK cannot update one while it is offline."""
+        if model:
+            self._run.degrade("model", "as an artifact: an offline session cannot hold models")
         if package := self._package(files, name):
             with package as file:
-                model = OutputModel(task=self._task, name=name, tags=tags, framework="PyTorch")
-                model.update_weights(str(file.path), auto_delete_file=False, iteration=step)
+                self._task.upload_artifact(name, str(file.path), wait_on_upload=True)
 
     def _package(self, files: tuple[kinds.FileRef, ...], name: str) -> Package | None:
         found = [path for path in map(self._run.find, files) if path]
