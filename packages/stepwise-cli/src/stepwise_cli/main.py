@@ -23,6 +23,7 @@ COMMANDS = {
     "config": ("stepwise_cli.commands.config:config", "Start, show, check and describe configurations."),
     "data": ("stepwise_cli.commands.data:data", "List, show and prepare datasets."),
     "runs": ("stepwise_cli.commands.runs:runs", "List, show, rank and compare runs."),
+    "server": ("stepwise_cli.commands.server:server", "Run a ClearML server on this machine."),
     "verify": ("stepwise_cli.commands.verify:verify", "Prove that resuming and looking change nothing."),
 }
 """The commands in the order in which people meet them: name -> (module:attribute, one line of help)."""
@@ -59,7 +60,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     commands={name: click.Command(name, help=summary) for name, (_, summary) in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 configuration, 6 data, 7 diverged (NaN), "
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 configuration, 4 server unreachable, 6 data, 7 diverged (NaN), "
     "130 interrupted. STEPWISE_DEBUG=1 adds the traceback to an error.",
 )
 @click.version_option(__version__, prog_name="stepwise", message="%(prog)s %(version)s")

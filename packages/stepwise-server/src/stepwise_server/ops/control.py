@@ -3,15 +3,14 @@
 import os
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stepwise_server import limits
 from stepwise_server.errors import ServerError
 from stepwise_server.installation import DATABASE
 from stepwise_server.ops.folder import Running, find_running, require_running
-from stepwise_server.ops.launch import healthy
+from stepwise_server.ops.launch import LOG, healthy
 
 
 def stop(folder: Path, wait_s: float = limits.STOP_SECONDS + 5.0) -> Running:
@@ -49,7 +48,7 @@ class Status:
         folder: its path.
         server: what serves it; None if nothing does.
         healthy: whether that answers.
-        database_bytes: size of the database.
+        database_bytes: size of the database, with its log.
         log: the log file of a detached server, "" if there is none.
     """
 
@@ -59,19 +58,15 @@ class Status:
     database_bytes: int
     log: str
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
-        return asdict(self)
-
 
 def status(folder: Path) -> Status:
     """Look at a data folder, and at the server that has it."""
     server = find_running(folder)
-    database, log = folder / DATABASE, folder / "server.log"
+    log = folder / LOG
     return Status(
         folder=str(folder.absolute()),
         server=server,
         healthy=server is not None and healthy(server),
-        database_bytes=database.stat().st_size if database.exists() else 0,
+        database_bytes=sum(file.stat().st_size for file in folder.glob(f"{DATABASE}*")),
         log=str(log.absolute()) if log.exists() else "",
     )
