@@ -3,5 +3,6 @@
 database.py   one writing thread with group commit, reading connections   <- everything goes through it
 schema.py     the tables, and how older ones become newer ones
 entities.py   tasks, models, projects, queues, users: documents in and out
-query.py      filters, order, pages, projection of `get_all` and its relatives
+projects.py   the tree of projects
+query/        filters, order, pages, projection of `get_all` and its relatives
 """

@@ -29,7 +29,7 @@ def compiled(pattern: str) -> Any:
 
 
 def add_functions(connection: sqlite3.Connection) -> None:
-    """Add `regexp` (search, case-sensitive), `json_member`, `as_number` and the collation NUMERIC_TEXT."""
+    """Add `regexp` (search, case-sensitive), `json_member` and `sort_value` to a connection."""
 
     def regexp(pattern: str, text: object) -> bool:
         if text is None:
@@ -38,8 +38,7 @@ def add_functions(connection: sqlite3.Connection) -> None:
 
     connection.create_function("regexp", 2, regexp, deterministic=True)
     connection.create_function("json_member", 2, json_member, deterministic=True)
-    connection.create_function("as_number", 1, as_number, deterministic=True)
-    connection.create_collation("NUMERIC_TEXT", _compare)
+    connection.create_function("sort_value", 1, sort_value, deterministic=True)
 
 
 def json_member(document: str, path: str) -> str | int | float | None:
@@ -52,26 +51,12 @@ def json_member(document: str, path: str) -> str | int | float | None:
     return value if isinstance(value, str | int | float) else None
 
 
-def as_number(value: object) -> float | None:
-    """Return a number, or a text that is one, as a number; None for all else."""
-    if not isinstance(value, str | int | float):
-        return None
+def sort_value(value: object) -> str | int | float | None:
+    """Return a text that is a number as that number, all else as it is: SQLite sorts numbers before texts."""
+    if not isinstance(value, str):
+        return value if isinstance(value, int | float) else None
     try:
         number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return None if math.isnan(number) else number
-
-
-def _compare(left: str, right: str) -> int:
-    """Compare as numbers where both are numbers; numbers come before words."""
-    a, b = _sort_key(left), _sort_key(right)
-    return (a > b) - (a < b)
-
-
-def _sort_key(text: str) -> tuple[int, float, str]:
-    try:
-        number = float(text)
     except ValueError:
-        return 1, 0.0, text
-    return (0, number, text) if number == number else (1, 0.0, text)
+        return value
+    return value if math.isnan(number) else number

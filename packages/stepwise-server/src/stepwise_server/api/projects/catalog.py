@@ -126,7 +126,7 @@ def _values(tx: Transaction, call: Call, statement: str, key: Clause, condition:
         matching = found(Field(Clause("value")), pattern, "pattern", ignore_case=True)
     rows = tx.column(
         f"SELECT value FROM ({statement.format(condition.text)}) WHERE value IS NOT NULL AND ({matching.text})"
-        " ORDER BY as_number(value) NULLS LAST, value",
+        " ORDER BY sort_value(value), value",
         (*key.values, *condition.values, *matching.values),
     )
     shown, counts = _page(call, rows)

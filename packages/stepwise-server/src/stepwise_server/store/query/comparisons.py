@@ -62,7 +62,13 @@ def date(text: Any) -> str | None:
     """Return a date as it is stored, or None if it cannot be read."""
     try:
         return clock.iso(clock.parse(text)) if isinstance(text, str) else None
-    except (ValueError, OverflowError):
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        ArithmeticError,
+        LookupError,
+    ):  # dateutil raises all of these
         return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from stepwise_server.errors import ApiError, invalid
-from stepwise_server.store.query.clauses import TRUE, Clause, among, both, either
+from stepwise_server.store.query.clauses import FALSE, TRUE, Clause, among, both, either
 from stepwise_server.store.query.fields import Field
 
 _ALL = ("__$all", "__$and")
@@ -43,7 +43,7 @@ class Choice:
         if self.anyone:
             groups.append(has_any(over, self.anyone))
         if self.everyone:
-            groups.append(both(has_any(over, [value]) for value in self.everyone))
+            groups.append(has_all(over, self.everyone))
         if self.none:
             groups.append(has_none(over, self.none))
         if not groups:
@@ -112,6 +112,18 @@ def has_any(over: Field, values: Sequence[str]) -> Clause:
     )
 
 
+def has_all(over: Field, values: Sequence[str]) -> Clause:
+    """Return the condition that a list has all of these; a single value can only be one of them."""
+    different = sorted(set(values))
+    if over.elements is None or len(different) == 1:
+        return has_any(over, different) if len(different) == 1 else FALSE
+    right = among(different)
+    return Clause(
+        f"(SELECT count(DISTINCT value) FROM ({over.elements.text}) WHERE value {right.text}) = ?",
+        (*over.elements.values, *right.values, len(different)),
+    )
+
+
 def _contains(text: Clause, value: str) -> Clause:
     """Return the condition that a JSON list of texts has a value, found as text: ten times faster than `json_each`.
 
@@ -124,10 +136,7 @@ def _contains(text: Clause, value: str) -> Clause:
 
 def has_none(over: Field, values: Sequence[str]) -> Clause:
     """Return the condition that a field is, or a list has, none of these."""
-    has = has_any(over, values)
-    if over.elements is None:
-        return Clause(f"{over.value.text} IS NULL OR NOT ({has.text})", over.value.values + has.values)
-    return Clause(f"NOT ({has.text})", has.values)
+    return _negated(has_any(over, values))
 
 
 def explicit(condition: Any, over: Field, name: str) -> Clause:
@@ -150,15 +159,18 @@ def explicit(condition: Any, over: Field, name: str) -> Clause:
         alternatives = [over.missing] if None in included else []
         if wanted := [value for value in included if value is not None]:
             alternatives.append(has_any(over, wanted))
-        for value in _values(condition["any"], "exclude", name) or []:
-            alternatives.append(_present(over) if value is None else has_none(over, [value]))
+        excluded = _values(condition["any"], "exclude", name) or []
+        if None in excluded:
+            alternatives.append(_present(over))
+        if unwanted := [value for value in excluded if value is not None]:
+            alternatives.append(_negated(has_all(over, unwanted)))
         if alternatives:
             parts.append(either(alternatives))
     if (included := _values(condition.get("all"), "include", name)) is not None:
         wanted = [value for value in included if value is not None]
-        needed = [both(has_any(over, [value]) for value in wanted)]
+        needed = [has_all(over, wanted)] if wanted else []
         if None in included:
-            needed = [either([*(needed if wanted else []), over.missing])]
+            needed = [either([*needed, over.missing])]
         excluded = _values(condition["all"], "exclude", name) or []
         if None in excluded:
             needed.append(_present(over))
@@ -170,7 +182,12 @@ def explicit(condition: Any, over: Field, name: str) -> Clause:
 
 
 def _present(over: Field) -> Clause:
-    return Clause(f"NOT ({over.missing.text})", over.missing.values)
+    return _negated(over.missing)
+
+
+def _negated(condition: Clause) -> Clause:
+    """Return the condition that another one does not hold, or says nothing for want of a value."""
+    return Clause(f"NOT coalesce(({condition.text}), 0)", condition.values)
 
 
 def _values(part: Any, member: str, name: str) -> list[str | None] | None:
