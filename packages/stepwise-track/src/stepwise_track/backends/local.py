@@ -9,7 +9,6 @@ class LocalBackend(Backend):
     """Does nothing, because the run folder holds everything already; `stepwise runs` reads it there."""
 
     name = "local"
-    needs_relay = False
 
     def open(self, run: RunContext) -> None:
         """Do nothing."""

@@ -153,12 +153,10 @@ class Backend(ABC):
         name: as users write it.
         fidelity: what this tracker cannot hold and what becomes of it, by kind of event (or a word of your own
             for what cuts across kinds); empty where nothing is lost. Shown beside the counts of each run.
-        needs_relay: False only for `local`, which is the journal itself.
     """
 
     name: ClassVar[str]
     fidelity: ClassVar[Mapping[str, str]] = {}
-    needs_relay: ClassVar[bool] = True
 
     @abstractmethod
     def open(self, run: RunContext) -> None:
