@@ -1,7 +1,8 @@
 """The backend: which mode, sessions that begin with the journal, and when a batch has arrived."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 from stepwise_track.backends.protocol import Backend, Delivery, Rejected, RunContext
@@ -62,16 +63,18 @@ class WandbBackend(Backend):
 
     def deliver(self, records: Sequence[Delivery]) -> None:
         """Log a batch; records that this session has logged already are skipped."""
-        writer = self._writer or self._begin(records[0].seq - 1)
-        for record in records:
-            writer.write(record)
+        with self._new_session_after_failure():
+            writer = self._writer or self._begin(records[0].seq - 1)
+            for record in records:
+                writer.write(record)
         self._last = records[-1].seq
 
     def flush(self) -> None:
         """Online, wait until W&B has the last row and the pictures; offline, the folder is the journal's shadow."""
         if self._session and self._writer:
             if self._online:
-                self._session.wait_for(self._writer.last_row, self._writer.take_media())
+                with self._new_session_after_failure():
+                    self._session.wait_for(self._writer.last_row, self._writer.take_media())
             else:
                 self._remove_old_folders()
         self._run.state["seq"] = self._last
@@ -79,9 +82,16 @@ class WandbBackend(Backend):
     def finish(self, status: str) -> None:
         """End the run in W&B, with an alert if it failed; returns when everything is uploaded."""
         state = self._run.state
+        if not self._session and state.get("finished") == status:
+            return
+        with self._new_session_after_failure():
+            self._finish(status)
+        state["finished"] = status
+        self._session = self._writer = None
+
+    def _finish(self, status: str) -> None:
+        state = self._run.state
         if not self._session:
-            if state.get("finished") == status:
-                return
             self._begin(state.get("seq", 0))
         assert self._session
         if status == "failed" and not (self._online and state.get("alerted")):
@@ -91,8 +101,15 @@ class WandbBackend(Backend):
             self._run.save()
         self._session.finish(EXIT_CODES[status])
         self._remove_old_folders()
-        state["finished"] = status
-        self._session = self._writer = None
+
+    @contextmanager
+    def _new_session_after_failure(self) -> Iterator[None]:
+        """Give a session up that failed: the next one asks W&B what it has, and goes on from there."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the SDK's process; the run stays open in W&B if it was not finished."""

@@ -11,8 +11,10 @@ from typing import Any
 
 import psutil
 import wandb
-from wandb.errors import AuthenticationError, CommError, UsageError
+from wandb.errors import AuthenticationError, UsageError
+from wandb.sdk.mailbox import HandleAbandonedError
 
+from stepwise_track import limits
 from stepwise_track.backends.protocol import Rejected, RunContext, Unreachable
 
 INIT_TIMEOUT_S = 60.0
@@ -33,9 +35,6 @@ POLL_S = 0.5
 USERS_DATA_DIR = os.environ.get("WANDB_DATA_DIR")
 """Where the user wants the SDK to keep what it uploads; unless set, within the folder of the session."""
 
-MAX_STUCK = 3
-"""Waits in vain after which the SDK's process counts as stuck: the worker ends, and a new one begins again."""
-
 REFUSED = re.compile(
     r"\b40[0134]\b|permission denied|not authorized|unauthorized|API key|relogin", re.IGNORECASE
 )
@@ -49,7 +48,7 @@ def translated() -> Iterator[None]:
     """Raise what the SDK raises as `Unreachable` or `Rejected`, in one line."""
     try:
         yield
-    except (CommError, UsageError, wandb.errors.Error, TimeoutError) as error:
+    except (wandb.errors.Error, HandleAbandonedError, TimeoutError, ConnectionError) as error:
         text = " ".join(str(error).split())[:300] or type(error).__name__
         refused = isinstance(error, (UsageError, AuthenticationError)) or REFUSED.search(text)
         if refused and not (isinstance(error, AuthenticationError) and BUSY.search(text)):
@@ -77,7 +76,7 @@ class Session:
     """
 
     def __init__(self, run: RunContext, *, online: bool) -> None:
-        self._context, self._online, self._stuck = run, online, 0
+        self._context, self._online = run, online
         with translated():
             self.run = wandb.init(
                 **_names(run),
@@ -101,16 +100,13 @@ class Session:
         while True:
             with translated():
                 if self._has_row(step) and self._has_files(media):
-                    self._stuck = 0
                     return
             if time.monotonic() > deadline:
-                break
+                raise Unreachable(
+                    f"W&B does not answer: row {step} is not there after {UPLOAD_TIMEOUT_S:.0f} s"
+                )
             self._context.progress()
             time.sleep(POLL_S)
-        self._stuck += 1
-        if self._stuck >= MAX_STUCK:
-            raise RuntimeError(f"W&B did not take row {step} in {MAX_STUCK * UPLOAD_TIMEOUT_S:.0f} s")
-        raise Unreachable(f"W&B does not answer: row {step} is not there after {UPLOAD_TIMEOUT_S:.0f} s")
 
     def _has_row(self, step: int) -> bool:
         if step <= self.last_step:
@@ -138,7 +134,10 @@ class Session:
         """
         self._context.progress()
         with translated():
-            artifact.wait(timeout=int(UPLOAD_TIMEOUT_S + artifact.size / 2**20))
+            try:
+                artifact.wait(timeout=int(UPLOAD_TIMEOUT_S + artifact.size / limits.UPLOAD_BYTES_PER_S))
+            except ValueError as error:  # what the SDK makes of any failed upload
+                raise Unreachable(f"W&B did not take {artifact.name}: {error}") from None
         self._context.progress()
 
     def alert(self, title: str, text: str) -> None:
@@ -160,12 +159,17 @@ class Session:
             os.close(fd)
 
     def abandon(self) -> None:
-        """End the SDK's process at once, without an end of the run. Its file gets what was logged a second ago."""
-        time.sleep(1.2 * LOG_FLUSH_S)
+        """End the SDK's process, without an end of the run; an offline file first gets what was logged."""
+        if not self._online:
+            time.sleep(1.2 * LOG_FLUSH_S)
         for child in psutil.Process().children():
             with suppress(psutil.Error):
                 if child.name().startswith("wandb-core"):
                     child.kill()
+        with suppress(
+            Exception, SystemExit
+        ):  # else the SDK tries to end the run when the worker ends, and complains
+            wandb.teardown(1)
 
 
 def _names(run: RunContext) -> dict[str, Any]:
