@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwise_track.secrets import is_secret_name, redact, redact_arguments, redact_tree
+from stepwise_track.events import Artifact, FileRef, Scalars, Table, Text
+from stepwise_track.secrets import is_secret_name, redact, redact_arguments, redact_event, redact_tree
 
 SECRET = "kX9-pL2_mN8vQ4rT7wZ1"
 
@@ -128,6 +129,17 @@ def test_trees() -> None:
         "token": None,
         "secret": "",
     }
+
+
+def test_a_column_named_like_a_secret_is_one() -> None:
+    table = Table("users", ("name", "password"), (("me", "correct horse"), ("you", None)))
+    assert redact_event(table) == Table("users", ("name", "password"), (("me", "***"), ("you", None)))
+
+
+def test_events_without_secrets_and_references_to_files_stay_the_same_objects() -> None:
+    file = FileRef("artifacts/token=abcdefgh.json", "0" * 64, 1)
+    for event in (Scalars({"a": 1.0}, 1), Artifact("x", (file,)), Text("note", "words")):
+        assert redact_event(event) is event
 
 
 def test_arguments() -> None:

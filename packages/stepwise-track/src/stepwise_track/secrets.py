@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from stepwise_track.events import Event, FileRef, Histogram, ProcessId, Scalars, SingleValues
+from stepwise_track.events import Event, FileRef, Histogram, ProcessId, Scalars, SingleValues, Table
 
 HIDDEN = "***"
 """What stands in the place of a secret."""
@@ -157,11 +157,19 @@ def redact_event(event: Event) -> Event:
     changed, known = {}, secrets_of_environment()
     for field in fields(event):
         old = getattr(event, field.name)
-        if isinstance(old, (str, dict, list, tuple)) and not _is_files(old):
+        if isinstance(event, Table) and field.name == "rows":
+            new = tuple(_redact_row(row, event.columns, known) for row in event.rows)
+        elif isinstance(old, (str, dict, list, tuple)) and not _is_files(old):
             new = redact_tree(old, known=known)
-            if new != old:
-                changed[field.name] = new
+        else:
+            continue
+        if new != old:
+            changed[field.name] = new
     return replace(event, **changed) if changed else event
+
+
+def _redact_row(row: Sequence[Any], columns: Sequence[str], known: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(redact_tree(cell, column, known) for cell, column in zip(row, columns, strict=True))
 
 
 def _is_files(value: Any) -> bool:
