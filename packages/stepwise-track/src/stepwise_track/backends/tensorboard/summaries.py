@@ -30,6 +30,7 @@ from stepwise_track.events import (
     InputDataset,
     Parameters,
     Picture,
+    RunFinished,
     RunResumed,
     RunStarted,
     Scalars,
@@ -117,6 +118,10 @@ class Summarizer:
                 yield step, text_summary("run", f"resumed after step {step}")
             case EventsLost(count, reason):
                 yield one.seq, text_summary("events lost", f"{count} events were lost here: {reason}")
+            case RunFinished():
+                pass  # `finish` tells it
+            case other:
+                self._run.degrade(other.kind, "left out: not known here")
 
     def parameters(self) -> dict[str, bool | Number | str]:
         """Return the parameters so far, as HPARAMS takes them."""
