@@ -20,7 +20,6 @@ from stepwise_server.testing import ApiFailure, LocalServer
 def early_folding() -> Iterator[None]:
     """Make blocks of 64 points already; longer ones where there are gaps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folding, "FOLD_POINTS", 64)
         patch.setattr(scalars, "FOLD_POINTS", 64)
         yield
 
@@ -75,7 +74,9 @@ def test_charts_follow_the_rule(server: LocalServer, points: dict[int, float], s
 
 
 RUNS = st.lists(
-    st.tuples(st.integers(-50, 600), st.integers(1, 400), st.sampled_from([1, -1, 7])), min_size=1, max_size=8
+    st.tuples(st.integers(-50, 600), st.integers(1, 400), st.sampled_from([1, -1, 7, 40])),
+    min_size=1,
+    max_size=8,
 )
 """Runs that report to the same series: first iteration, number of points, step."""
 

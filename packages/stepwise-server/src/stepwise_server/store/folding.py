@@ -26,12 +26,13 @@ SINGLE_VALUE = -(1 << 31)
 """The iteration that marks a value without iteration; it and what lies below is in no chart."""
 
 
-def fold(tx: Transaction, series: int, folded_to: int | None, shift: int | None) -> None:
+def fold(tx: Transaction, series: int, points: int, folded_to: int | None, shift: int | None) -> None:
     """Bring the blocks of a series up to its last full block.
 
     Args:
         tx: writes.
         series: its id.
+        points: how many came since it was last folded.
         folded_to: what its row says; None if it has no blocks yet.
         shift: likewise.
     """
@@ -40,7 +41,7 @@ def fold(tx: Transaction, series: int, folded_to: int | None, shift: int | None)
     )
     last = tx.value("SELECT max(iter) FROM scalars WHERE series = ?", [series])
     if shift is None:
-        shift = _first_shift(last - first + 1)
+        shift = _first_shift(last - first + 1, points)
     start = first >> shift if folded_to is None else folded_to >> shift
     stop = last >> shift
     if stop > start:
@@ -58,10 +59,10 @@ def refold(tx: Transaction, series: int, shift: int, iterations: Iterable[int]) 
     _refresh(tx, series, shift, [(block, block) for block in blocks])
 
 
-def _first_shift(span: int) -> int:
-    """Return the exponent of the smallest block for a series of `FOLD_POINTS` points over so many iterations."""
+def _first_shift(span: int, points: int) -> int:
+    """Return the exponent of the smallest block for a series of so many points over so many iterations."""
     shift = FIRST_SHIFT
-    while (1 << shift) * FOLD_POINTS < POINTS_PER_BLOCK * span:
+    while (points << shift) < POINTS_PER_BLOCK * span:
         shift += 2
     return min(shift, 45)  # with all levels still a shift within 64 bits
 

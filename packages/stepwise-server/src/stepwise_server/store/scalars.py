@@ -110,4 +110,4 @@ def add_points(tx: Transaction, owner: str, batch: Sequence[Points]) -> None:
         if folded_to is not None and min(each.iterations) < folded_to:
             refold(tx, series, shift, (at for at in each.iterations if SINGLE_VALUE < at < folded_to))
         if unfolded >= FOLD_POINTS:
-            fold(tx, series, folded_to, shift)
+            fold(tx, series, unfolded, folded_to, shift)
