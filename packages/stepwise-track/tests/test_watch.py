@@ -136,6 +136,20 @@ def test_blocks(parameter: str, group: str) -> None:
     assert group_of(parameter) == group
 
 
+def test_wrappers_do_not_show_in_the_names(logger: ExperimentLogger, logged: Logged) -> None:
+    wrapped = torch.nn.Module()
+    wrapped.module = torch.compile(build())
+    for parameter in wrapped.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    logger.watch(wrapped)
+    logger.log_watched(1)
+    norms, *histograms = logged(logger)
+    assert isinstance(norms, Scalars)
+    assert norms.values.keys() == {"gradient_norm/total", "gradient_norm/0", "gradient_norm/2"}
+    names = {event.name for event in histograms if isinstance(event, Histogram)}
+    assert names == {f"weights/{index}.{kind}" for index in (0, 2) for kind in ("weight", "bias")}
+
+
 def test_what_cannot_be_watched(logger: ExperimentLogger, tmp_path: Path) -> None:
     with pytest.raises(TrackError, match="cannot watch str every 100 steps"):
         logger.watch("model")

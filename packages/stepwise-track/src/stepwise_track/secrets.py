@@ -154,7 +154,8 @@ def redact_event(event: Event) -> Event:
     """Return an event without secrets. Numbers have none, so the events of the hot path pass as they are."""
     if isinstance(event, (Scalars, SingleValues, Histogram)) and not getattr(event, "info", None):
         return event
-    changed, known = {}, secrets_of_environment()
+    changed: dict[str, Any] = {}
+    known = secrets_of_environment()
     for field in fields(event):
         old = getattr(event, field.name)
         if isinstance(event, Table) and field.name == "rows":

@@ -7,11 +7,13 @@ training, bit for bit. torch is not imported here: who has a model has imported 
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from stepwise_track import limits
 from stepwise_track.files import as_array
+
+_WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")
 
 
 def group_of(parameter: str) -> str:
@@ -34,7 +36,7 @@ class Watch:
     """
 
     def __init__(self, model: Any, every: int, *, histograms: bool, prefix: str) -> None:
-        self._named_parameters: Callable[[], Iterator[tuple[str, Any]]] = model.named_parameters
+        self._model = model
         self._every = every
         self._histograms = histograms
         self._prefix = prefix
@@ -46,6 +48,11 @@ class Watch:
             return False
         self._due = step - step % self._every + self._every
         return True
+
+    def _named_parameters(self) -> Iterator[tuple[str, Any]]:
+        """Yield the parameters under the names that they have without the wrappers of DDP and `torch.compile`."""
+        for name, parameter in self._model.named_parameters():
+            yield _WRAPPERS.sub("", name), parameter
 
     def gradient_norms(self) -> dict[str, float]:
         """Return the L2 norm of the gradient, overall and per block; empty where there are no gradients now."""
