@@ -8,24 +8,32 @@ STAMP  := $(VENV)/.stepwise-installed
 # What may be added on the command line:
 PIP_ARGS   ?=#   pip arguments, such as --extra-index-url URL
 DEMO_ARGS  ?=#   arguments of the demo, such as --smoke
+SERVER     ?= lite
+UP_ARGS    ?=#   arguments of `stepwise server start`, such as --port 8009
 BENCH_ARGS ?=#   arguments of the benchmarks
 TOX_ARGS   ?=#   arguments of tox, such as -e lint
 
 export PYTHON MAKECMDGOALS
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format types bench wheels clean distclean
+.PHONY: help venv demo up down test lint format types bench bench-server bench-track wheels clean distclean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## create .venv with everything pinned (PYTHON=python3.11, PIP_ARGS=…)
 
 $(STAMP): constraints.txt ci/agent-requirements.txt pyproject.toml ci/make_venv.sh $(wildcard packages/*/pyproject.toml)
 	@ci/make_venv.sh $(STAMP) $(PIP_ARGS)
 
-demo: $(STAMP) ## train the date transformer and show what it learned (DEMO_ARGS=--smoke: a minute less)
+demo: $(STAMP) ## start a server, train the date transformer against it, show what it learned (DEMO_ARGS=--smoke: small)
 	@$(BIN)/python ci/demo.py $(DEMO_ARGS)
+
+up: $(STAMP) ## start the ClearML server of this machine (SERVER=lite: one process; UP_ARGS=…)
+	@$(BIN)/python ci/up.py $(SERVER) $(UP_ARGS)
+
+down: $(STAMP) ## stop it; its data stays
+	@$(BIN)/stepwise server stop
 
 test: $(STAMP) ## run all tests, style, types and wheel checks through tox (TOX_ARGS=-e lint: one of them)
 	@$(BIN)/tox run $(TOX_ARGS)
@@ -42,6 +50,12 @@ types: $(STAMP) ## check types
 
 bench: $(STAMP) ## run the side-by-side benchmarks (BENCH_ARGS=…)
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+bench-server: $(STAMP) ## measure the server: start, memory, ingestion, charts, tables, files
+	@$(BIN)/python bench/server/run.py $(BENCH_ARGS)
+
+bench-track: $(STAMP) ## measure what logging costs, beside the trackers' own SDKs
+	@$(BIN)/python bench/track.py $(BENCH_ARGS)
 
 wheels: $(STAMP) ## build the wheels of the four packages into dist/
 	@$(BIN)/python ci/build_wheels.py dist
