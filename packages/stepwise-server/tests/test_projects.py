@@ -222,7 +222,22 @@ def test_projects_with_datasets_in_them(server: LocalServer) -> None:
         "Data/.datasets",
         "Data/.datasets/set",
     ]
+    own = server.api("projects.get_all_ex", id=[top["id"]], children_type="dataset", check_own_contents=True)
+    assert own["projects"][0]["own_datasets"] == 1
     refused(server, "projects.get_all_ex", 12, children_type="frames")
+
+
+def test_projects_with_reports_in_them(server: LocalServer) -> None:
+    folder = write(server, project, "Reported/.reports", system_tags=["hidden", "reports"])
+    write(server, task, project=folder, type="report", tags=["weekly"])
+    write(server, task, project=folder, type="report", tags=["old"], system_tags=["archived"])
+    answer = server.api("projects.get_all_ex", children_type="report", check_own_contents=True)
+    [shown] = answer["projects"]
+    assert shown["name"] == "Reported"
+    assert shown["stats"] == {"reports": {"count": 1, "tags": ["weekly"]}}
+    assert shown["own_reports"] == 1
+    tagged = {"any": {"include": ["old"]}}
+    assert names_like(server, "", children_type="report", children_tags_filter=tagged) == []
 
 
 def test_metrics_of_a_projects_tasks(server: LocalServer) -> None:

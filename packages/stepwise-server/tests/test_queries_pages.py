@@ -33,7 +33,7 @@ def test_rows_without_the_field_come_last_both_ways() -> None:
 
 def test_metrics_parameters_and_metadata_sort_as_numbers() -> None:
     with memory() as tx:
-        for name, value in (("a", "10"), ("b", "9"), ("c", "1e1"), ("d", "word"), ("e", "nan")):
+        for name, value in (("a", "10"), ("b", "9"), ("c", "1e2"), ("d", "word"), ("e", "nan")):
             task(tx, name, hyperparams={"Args": {"lr": {"value": value}}})
         task(tx, "f")
         assert found(tx, order_by="hyperparams.Args.lr.value") == ["b", "a", "c", "e", "d", "f"]

@@ -1,7 +1,9 @@
 """projects.get_all and get_all_ex: what is particular to projects."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from stepwise_server.api import queries
@@ -14,8 +16,21 @@ from stepwise_server.store.entities import PROJECT, TASK, Document
 from stepwise_server.store.query.clauses import TRUE, Clause, among, both
 from stepwise_server.store.query.filters import where
 
-CHILDREN = {"dataset": "dataset", "pipeline": "pipeline", "report": "reports"}
-"""The system tag of the projects that each `children_type` stands for."""
+CHILDREN = ("dataset", "pipeline", "report")
+"""Datasets and pipelines are projects with that system tag, reports are tasks of that type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A dataset, pipeline or report.
+
+    Attributes:
+        ancestors: ids of the projects that it lies in, the topmost first; the last one is its hidden folder.
+        tags: its tags.
+    """
+
+    ancestors: list[str]
+    tags: list[str]
 
 
 @endpoint("projects.get_all")
@@ -32,8 +47,8 @@ def get_all_ex(tx: Transaction, call: Call) -> dict[str, Any]:
 
 def _find(tx: Transaction, call: Call, *, expanded: bool) -> dict[str, Any]:
     kind = _children_type(call)
-    within = _children(tx, call, kind) if kind else {}
-    condition = both([_owned_by(tx, call), _holds(tx, within) if kind else TRUE])
+    within = _children(tx, call, kind) if kind else []
+    condition = both([_owned_by(tx, call), _holds(within) if kind else TRUE])
     answer = queries.find(tx, call, PROJECT, expanded=expanded, also=condition)
     found: list[Document] = answer["projects"]
     ids = [project["id"] for project in found]
@@ -55,7 +70,7 @@ def _children_type(call: Call) -> str:
 
 
 def _extras(
-    tx: Transaction, call: Call, ids: Sequence[str], within: dict[str, list[str]], kind: str
+    tx: Transaction, call: Call, ids: Sequence[str], within: list[Child], kind: str
 ) -> list[dict[str, Document]]:
     """Return what is added to the documents, by project: one dictionary for each thing that was asked for."""
     extras: list[dict[str, Document]] = []
@@ -73,7 +88,10 @@ def _extras(
             shown = {name: value for name, value in counted[each].items() if state in ("", name)}
             extras.append({each: {"stats": shown, "sub_projects": below[each]}})
     if kind:
-        extras.append(_children_stats(tx, ids, within, kind))
+        extras.append(_children_stats(ids, within, kind))
+    if kind and call.flag("check_own_contents"):
+        own_children = Counter(child.ancestors[-2] for child in within if len(child.ancestors) > 1)
+        extras.append({each: {f"own_{kind}s": own_children[each]} for each in ids})
     if call.flag("check_own_contents"):
         own = stats.own_contents(tx, ids, tasks)
         extras.append({each: {"own_tasks": own[each][0], "own_models": own[each][1]} for each in ids})
@@ -117,32 +135,40 @@ def _with_ancestors(tx: Transaction, ids: Sequence[str]) -> list[str]:
     )
 
 
-def _children(tx: Transaction, call: Call, kind: str) -> dict[str, list[str]]:
-    """Return the datasets, pipelines or folders of reports that are asked for, and the tags of each."""
-    params: Document = {"system_tags": [CHILDREN[kind]], "search_hidden": True}
+def _children(tx: Transaction, call: Call, kind: str) -> list[Child]:
+    """Return the datasets, pipelines or reports that are asked for, by their tags if the call names some."""
+    params: Document = {"search_hidden": True}
     if call.given("children_tags"):
         params["tags"] = call.params["children_tags"]
     if call.given("children_tags_filter"):
         params["filters"] = {"tags": call.params["children_tags_filter"]}
-    condition = where(tx, PROJECT, params)
-    rows = tx.execute(f"SELECT id, tags FROM projects WHERE {condition.text}", condition.values)
-    return {project: json.loads(tags) for project, tags in rows}
+    if kind == "report":
+        condition = where(tx, TASK, {**params, "type": ["report"], "system_tags": ["-archived"]})
+        statement = (
+            "SELECT folder.path, folder.id, tasks.tags FROM tasks"
+            f" JOIN projects AS folder ON folder.id = tasks.project WHERE {condition.text}"
+        )
+    else:
+        condition = where(tx, PROJECT, {**params, "system_tags": [kind]})
+        statement = f"SELECT path, NULL, tags FROM projects WHERE {condition.text}"
+    rows = tx.execute(statement, condition.values)
+    return [
+        Child([*json.loads(path), *([folder] if folder else [])], json.loads(tags))
+        for path, folder, tags in rows
+    ]
 
 
-def _holds(tx: Transaction, within: dict[str, list[str]]) -> Clause:
+def _holds(within: list[Child]) -> Clause:
     """Return the condition that a project has one of these below it."""
-    above = set(_with_ancestors(tx, list(within))) - within.keys()
-    right = among(sorted(above))
+    right = among(sorted({ancestor for child in within for ancestor in child.ancestors}))
     return Clause(f"projects.id {right.text}", right.values)
 
 
-def _children_stats(
-    tx: Transaction, ids: Sequence[str], within: dict[str, list[str]], kind: str
-) -> dict[str, Document]:
-    """Return how many datasets, pipelines or folders of reports lie below each project, and their tags."""
+def _children_stats(ids: Sequence[str], within: list[Child], kind: str) -> dict[str, Document]:
+    """Return how many datasets, pipelines or reports lie below each project, and their tags."""
     counted = {}
-    for project, family in stats.families(tx, ids).items():
-        children = [each for each in family if each in within and each != project]
-        tags = sorted({tag for child in children for tag in within[child]})
+    for project in ids:
+        children = [child for child in within if project in child.ancestors]
+        tags = sorted({tag for child in children for tag in child.tags})
         counted[project] = {"stats": {f"{kind}s": {"count": len(children), "tags": tags}}}
     return counted

@@ -3,9 +3,8 @@
 from typing import Any
 
 from stepwise_server.api.call import Call
-from stepwise_server.api.common.fields import valid_name
 from stepwise_server.api.registry import endpoint
-from stepwise_server.errors import ApiError
+from stepwise_server.errors import ApiError, missing
 from stepwise_server.store import entities, projects
 from stepwise_server.store.database import Transaction
 from stepwise_server.store.entities import PROJECT, Document
@@ -23,7 +22,9 @@ def the_project(tx: Transaction, call: Call, name: str = "project") -> Document:
 @endpoint("projects.create", writes=True)
 def create(tx: Transaction, call: Call) -> dict[str, Any]:
     """Make a project, and the projects above it that are missing."""
-    name = projects.normalise(valid_name(call.required("name"), "project"))
+    if not call.given("name"):
+        raise missing("name")
+    name = projects.normalise(call.text("name"))
     if projects.find(tx, name):
         raise projects.taken(name)
     project = projects.find_or_create(tx, call.user, name)

@@ -55,7 +55,7 @@ def fetch(
     documents = _load(tx, entity, ids, projection)
     _add_computed(tx, entity, documents, projection)
     references = REFERENCES[entity.name]
-    shown = [apply(document, projection, references) for document in documents]
+    shown = [apply(document, projection, {*references, ("company",)}) for document in documents]
     if expanded:
         for path, other in references.items():
             if projection.wants(path[0]):
