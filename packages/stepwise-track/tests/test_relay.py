@@ -1,6 +1,7 @@
 """The relay in good weather: everything arrives once, in order, and what a tracker was told can be looked up."""
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from relay_tools import Tracker, eventually, open_logger
 from stepwise_track import ExperimentLogger, JournalWriter, TrackError, limits, read_series
 from stepwise_track.events import RunStarted
 from stepwise_track.process import this_process
-from stepwise_track.relay import status, sync
+from stepwise_track.relay import keeper, status, sync
 
 
 def log_steps(logger: ExperimentLogger, first: int, last: int) -> None:
@@ -191,3 +192,19 @@ def test_an_older_copy_of_a_run_is_not_taken_for_the_run(tmp_path: Path, tracker
         log_steps(logger, 6, 8)
     (one,) = sync(tmp_path)
     assert one.health == "damaged" and "it is an older copy" in one.error
+
+
+def test_a_relay_that_cannot_start_is_one_line_and_not_a_storm_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    started = tmp_path / "started"
+    program = f"open({str(started)!r}, 'a').write('x'); import module_that_is_not_there"
+    monkeypatch.setattr(keeper, "relay_command", lambda *_: [sys.executable, "-c", program])
+    monkeypatch.setattr(limits, "RELAY_CHECK_S", 0.01)
+    monkeypatch.setattr(limits, "RETRY_FIRST_S", 0.3)
+    with open_logger(tmp_path / "run", {"tensorboard": {}}, finish_wait_s=2) as logger:
+        log_steps(logger, 1, 10)
+    assert len(warnings) == 2 and warnings[0].startswith("the relay fails: see ")
+    assert re.match(r"tensorboard: (\d+) of \1 events of run pending \(new\); ", warnings[1])
+    assert 2 <= len(started.read_text()) <= 5
+    assert "module_that_is_not_there" in (tmp_path / "run" / "relay" / "relay.log").read_text()

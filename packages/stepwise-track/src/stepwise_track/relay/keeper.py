@@ -14,8 +14,11 @@ from loguru import logger as log
 
 from stepwise_track import limits
 from stepwise_track.backends import Wanted
-from stepwise_track.relay.cursor import CANNOT_GO_ON, FOLDER, GAVE_UP, Cursor, cursor_path
-from stepwise_track.relay.supervisor import relay_command, save_wanted
+from stepwise_track.relay.cursor import CANNOT_GO_ON, FOLDER, GAVE_UP, Cursor, cursor_path, retry_delay
+from stepwise_track.relay.supervisor import GAVE_UP_FOR_NOW, relay_command, save_wanted
+
+PYTHON_FAILED = 1
+"""Exit code of a Python program that an exception ended."""
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK")
 """What torchrun sets: an SDK in the relay must not take itself for one of several trainers."""
@@ -40,6 +43,7 @@ class RelayKeeper:
         self._report = report
         self._reporting = threading.Lock()
         self._quiet = False
+        self._crashes = 0
         self._pid = os.getpid()
         self._over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,11 +94,7 @@ class RelayKeeper:
         due = time.monotonic() + limits.RELAY_METRICS_S
         while not self._over.is_set():
             try:
-                if self._process is None:
-                    self._process = self._start()
-                elif self._process.poll() not in (None, 0, CANNOT_GO_ON):
-                    log.debug("the relay of {} ended with {}: again", self.run_dir, self._process.returncode)
-                    self._process = self._start()
+                self._look_after()
                 self._report_problems()
                 if time.monotonic() >= due:
                     due += limits.RELAY_METRICS_S
@@ -103,9 +103,21 @@ class RelayKeeper:
                             self._report(self.cursors())
             except (
                 Exception
-            ) as error:  # a full disk, too many processes, …: it may pass, and no training suffers
+            ) as error:  # a full disk, too many processes: it may pass, and no training suffers
                 self._say("relay", f"the relay of {self.run_dir.name} cannot work: {error}; the run goes on")
             self._over.wait(limits.RELAY_CHECK_S)
+
+    def _look_after(self) -> None:
+        """Start the relay if there is none, or if it ended without saying that it is done."""
+        code = self._process.poll() if self._process else GAVE_UP_FOR_NOW
+        if code in (None, 0, CANNOT_GO_ON):
+            return
+        if code == PYTHON_FAILED:  # it will fail again: killed ones start at once, this one ever later
+            self._crashes += 1
+            self._say("relay", f"the relay fails: see {self.run_dir / FOLDER / 'relay.log'}. The run goes on")
+            if self._over.wait(retry_delay(self._crashes)):
+                return
+        self._process = self._start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
         """Start the relay in a session of its own, where no Ctrl-C of ours reaches it."""
