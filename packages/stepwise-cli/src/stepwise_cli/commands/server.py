@@ -307,3 +307,55 @@ def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     for row in texts:
         line = "  ".join(f"{row[name]:<{width}}" for name, width in widths.items()).rstrip()
         click.echo("".join(sign if sign.isprintable() else "?" for sign in line))
+
+
+@server.command("export")
+@folder_option
+@click.option(
+    "--to", "target", required=True, metavar="API_URL", help="API of the server that gets the tasks."
+)
+@click.option("--files", help="File server of the target.  [default: guessed from API_URL]")
+@click.option("--access-key", envvar="STEPWISE_EXPORT_ACCESS_KEY", prompt=True, show_envvar=True)
+@click.option(
+    "--secret-key", envvar="STEPWISE_EXPORT_SECRET_KEY", prompt=True, hide_input=True, show_envvar=True
+)
+@click.option("--project", default="", help="Only tasks of this project and those below it.")
+@click.option("--task", "tasks", multiple=True, metavar="ID", help="Only this task; may be repeated.")
+@json_option
+def export_command(
+    folder: Path,
+    target: str,
+    files: str | None,
+    access_key: str,
+    secret_key: str,
+    project: str,
+    tasks: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Copy tasks to another ClearML server, with curves, console, plots, models and artifacts.
+
+    Each task is moved once, however often this runs; one that has changed since is brought up to date. The
+    server of this machine must be running.
+    """
+    from stepwise_cli.progress import counting_to
+    from stepwise_server.export import Remote, export_tasks
+    from stepwise_server.export.client import guess_files
+    from stepwise_server.installation import read_client
+    from stepwise_server.ops.folder import require_running
+
+    running = require_running(folder)
+    client = read_client(folder)
+    source = Remote(f"{running.url}/api", f"{running.url}/files", client.access_key, client.secret_key)
+    other = Remote(target, files or guess_files(target), access_key, secret_key)
+    with counting_to("exporting tasks") as show:
+        report = export_tasks(source, other, folder / "exports", tasks=tasks, project=project, progress=show)
+    if as_json:
+        print_json(asdict(report))
+        return
+    click.echo(
+        f"moved {len(report.moved)} tasks with {report.events} events; {len(report.unchanged)} had not changed"
+    )
+    for task in report.deleted:
+        click.echo(f"left alone: {task} was moved before and deleted there")
+    for url in report.missing_files:
+        click.echo(f"missing: {url}")

@@ -155,3 +155,13 @@ class Remote:
             kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
             self._connections[parts.netloc] = kind(parts.netloc, timeout=limits.REMOTE_SECONDS)
         return self._connections[parts.netloc]
+
+
+def guess_files(api: str) -> str:
+    """Return the file server that belongs to an API: as ClearML lays them out, by port, host name or path."""
+    parts = urlsplit(api)
+    if parts.path.rstrip("/").endswith("/api"):
+        return api.rstrip("/")[: -len("api")] + "files"
+    if parts.port == 8008:
+        return f"{parts.scheme}://{parts.hostname}:8081"
+    return f"{parts.scheme}://{parts.netloc.replace('api.', 'files.', 1)}"
