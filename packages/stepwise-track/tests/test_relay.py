@@ -129,14 +129,15 @@ def test_a_sync_during_the_run_takes_over_and_hands_back(tmp_path: Path, tracker
 def test_how_far_behind_a_backend_is_becomes_a_metric_of_the_run(
     tmp_path: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "RELAY_METRICS_S", 0.1)
+    monkeypatch.setattr(limits, "RELAY_METRICS_S", 0.5)
     monkeypatch.setattr(limits, "RELAY_CHECK_S", 0.05)
     tracker.start()
     with open_logger(tmp_path / "run", {"recorder": tracker.options}) as logger:
         log_steps(logger, 1, 10)
         eventually(lambda: "stepwise/recorder_lag_seconds" in read_series(tmp_path / "run"), "a report")
     series = read_series(tmp_path / "run")
-    assert all(lag >= 0 for _, lag, _ in series["stepwise/recorder_lag_seconds"])
+    lags = series["stepwise/recorder_lag_seconds"]
+    assert len(lags) > 1 and all(lag >= 0 for _, lag, _ in lags)  # no curve with a single point
     assert {"stepwise/recorder_pending", "stepwise/recorder_busy_seconds"} <= series.keys()
     tracker.assert_exactly_once(tmp_path / "run")
 

@@ -43,7 +43,7 @@ class RelayKeeper:
         self._report = report
         self._reporting = threading.Lock()
         self._quiet = False
-        self._crashes = 0
+        self._crashes = self._reports = 0
         self._pid = os.getpid()
         self._over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,8 +56,10 @@ class RelayKeeper:
         return {name: Cursor.load(cursor_path(self.run_dir, name)) for name in self.names}
 
     def be_quiet(self) -> None:
-        """Report no more: the run is about to end."""
+        """Report no more: the run is about to end. One report alone gets a second: a curve needs two points."""
         with self._reporting:
+            if self._reports == 1:
+                self._report(self.cursors())
             self._quiet = True
 
     def finish(self, last_seq: int, wait_s: float) -> None:
@@ -101,6 +103,7 @@ class RelayKeeper:
                     with self._reporting:
                         if not self._quiet:
                             self._report(self.cursors())
+                            self._reports += 1
             except (
                 Exception
             ) as error:  # a full disk, too many processes: it may pass, and no training suffers
