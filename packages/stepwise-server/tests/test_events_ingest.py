@@ -3,9 +3,12 @@
 import http.client
 import json
 import time
+from typing import Any
 
 import pytest
 from event_tools import SINGLE_VALUE, chart, new_model, new_task, report, scalar, task_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stepwise_server.testing import ApiFailure, LocalServer
 
@@ -220,3 +223,55 @@ def test_connection_is_kept_alive(server: LocalServer) -> None:
         connection.request("GET", "/events.add_batch", body, {"Authorization": f"Bearer {server._token}"})
         assert json.loads(connection.getresponse().read())["data"]["added"] == 1
     connection.close()
+
+
+ODD_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(1 << 70), 1 << 70),
+    st.floats(),
+    st.sampled_from(["", "5", "training stats scalar", "plot", "log", "\x00", "\udc80", "{}", '{"source"']),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.sampled_from(["data", "layout", "a"]), st.none(), max_size=2),
+)
+FIELDS = [
+    "type",
+    "iter",
+    "metric",
+    "variant",
+    "value",
+    "values",
+    "timestamp",
+    "ts",
+    "x_axis_label",
+    "worker",
+    "level",
+]
+FIELDS += ["msg", "key", "url", "plot_str", "task", "unknown"]
+TYPES = ["training_stats_scalar", "training_stats_vector", "training_debug_image", "plot", "log"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    lines=st.lists(
+        st.tuples(st.sampled_from(TYPES), st.dictionaries(st.sampled_from(FIELDS), ODD_VALUES, max_size=6)),
+        max_size=8,
+    )
+)
+def test_each_line_is_stored_or_refused(server: LocalServer, lines: list[tuple[str, dict[str, Any]]]) -> None:
+    task = new_task(server)
+    complete = {"task": task, "value": 1, "values": [1], "url": "http://a", "plot_str": "{}", "msg": "m"}
+    events = [{**complete, "type": kind, **fields} for kind, fields in lines]
+    if not events:
+        return
+    answer = send(server, "\n".join(json.dumps(event) for event in events).encode())
+    assert answer["meta"]["result_code"] in (200, 400)
+    if answer["meta"]["result_code"] == 200:
+        assert answer["data"]["added"] + answer["data"]["errors"] == len(events)
+        stored = server.api("events.get_task_events", task=task)
+        assert stored["total"] == stored["returned"] <= answer["data"]["added"]
+        server.api("events.scalar_metrics_iter_histogram", task=task)
+        server.api("events.get_task_plots", task=task)
+        server.api("events.debug_images", metrics=[{"task": task}], iters=10)
+    else:
+        assert answer["meta"]["result_subcode"] == 131
