@@ -134,6 +134,16 @@ def test_dequeue_of_what_does_not_wait(server: LocalServer) -> None:
     assert server.api("tasks.dequeue", task=task)["updated"] == 1
 
 
+@pytest.mark.parametrize("call", ["tasks.started", "tasks.stopped", "tasks.completed", "tasks.reset"])
+def test_only_what_is_queued_waits(server: LocalServer, call: str) -> None:
+    queue, task = new_queue(server, f"left by {call}"), new_task(server)
+    server.api("tasks.enqueue", task=task, queue=queue)
+    server.api(call, task=task, force=True)
+    assert line(server, queue) == []
+    server.api("tasks.enqueue", task=task, queue=queue, force=True)
+    assert line(server, queue) == [task]
+
+
 def test_many(server: LocalServer) -> None:
     queue = new_queue(server, "for many")
     tasks = [new_task(server) for _ in range(3)]

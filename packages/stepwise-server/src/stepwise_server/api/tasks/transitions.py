@@ -3,7 +3,7 @@
 from stepwise_server.api.call import Call
 from stepwise_server.api.common.stamps import seconds_between, stamps
 from stepwise_server.errors import ApiError, invalid
-from stepwise_server.store import entities, projects
+from stepwise_server.store import entities, projects, queueing
 from stepwise_server.store.database import Transaction
 from stepwise_server.store.entities import Document
 
@@ -99,6 +99,8 @@ def change_status(
     if task["status"] == "in_progress" and status != "in_progress" and task.get("started"):
         fields["active_duration"] = seconds_between(task["started"], tx.now)
     fields.update(changes or {})
+    if status != "queued":
+        queueing.take(tx, task["id"])  # only what is queued waits in a queue
     entities.save(tx, entities.TASK, task["id"], fields)
     projects.touch(tx, task.get("project"))
     task.update(fields)
