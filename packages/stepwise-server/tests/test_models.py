@@ -4,47 +4,24 @@ import json
 from typing import Any
 
 import pytest
+from task_tools import ODD, fails, new_model, new_task, stored_model
 
 from stepwise_server.store import metrics
-from stepwise_server.testing import ApiFailure, LocalServer
-
-ODD = "a.b/c$d%e _ü"
-
-
-def new_model(server: LocalServer, **fields: Any) -> str:
-    params = {"name": "a model", "uri": "http://there/file", "ready": False, **fields}
-    model: str = server.api("models.create", **params)["id"]
-    return model
-
-
-def new_task(server: LocalServer, status: str = "created", **fields: Any) -> str:
-    task: str = server.api("tasks.create", **{"name": "a task", "type": "training", **fields})["id"]
-    if status != "created":
-        server.api("tasks.edit", task=task, status=status, force=True)
-    return task
-
-
-def stored(server: LocalServer, model: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.api("models.get_by_id", model=model)["model"]
-    return found
-
-
-def fails(server: LocalServer, call: str, code: tuple[int, int], **params: Any) -> None:
-    with pytest.raises(ApiFailure) as failure:
-        server.api(call, **params)
-    assert (failure.value.code, failure.value.subcode) == code
+from stepwise_server.testing import LocalServer
 
 
 def test_create(server: LocalServer) -> None:
     answer = server.api("models.create", name=" a model ", uri="http://there")
     assert answer["created"] is True
-    model = stored(server, answer["id"])
+    model = stored_model(server, answer["id"])
     assert (model["name"], model["ready"], model["uri"]) == ("a model", True, "http://there")
     assert (model["labels"], model["design"], model["metadata"], model["tags"]) == ({}, {}, {}, [])
     assert model["created"] == model["last_update"] == model["last_change"]
     given = {"labels": {"cat": 1}, "design": {ODD: [1]}, "framework": "PyTorch", "tags": ["b", "a"]}
     entry = {"key": ODD, "type": "int", "value": "1"}
-    model = stored(server, new_model(server, **given, metadata=[entry], public=False, ui_cache={"x": 1}))
+    model = stored_model(
+        server, new_model(server, **given, metadata=[entry], public=False, ui_cache={"x": 1})
+    )
     assert model["ready"] is False and model["metadata"] == {ODD: entry}
     assert {name: model[name] for name in given} == {**given, "tags": ["a", "b"]}
 
@@ -87,7 +64,7 @@ def test_edit(server: LocalServer) -> None:
         "iteration": 12,
     }
     answer = server.api("models.edit", model=model, **edit)
-    after = stored(server, model)
+    after = stored_model(server, model)
     assert answer["updated"] == 1 and answer["fields"]["uri"] == after["uri"] == "http://there/weights.pt"
     assert (after["task"], after["design"], after["framework"]) == (task, {"design": ""}, "PyTorch")
     assert server.api("tasks.get_by_id", task=task)["task"]["last_iteration"] == 12
@@ -109,19 +86,19 @@ def test_a_published_model_keeps_what_it_is(server: LocalServer) -> None:
     same: dict[str, Any] = {"uri": "http://there/file", "labels": {"a": 1}, "ready": True}
     given: dict[str, Any] = {"name": "renamed", "tags": ["x"], "comment": "c", "system_tags": ["y"]}
     assert server.api("models.edit", model=model, **same, **given)["updated"] == 1
-    after = stored(server, model)
+    after = stored_model(server, model)
     assert {name: after[name] for name in given} == given
 
 
 def test_labels_do_not_make_a_model_newer(server: LocalServer) -> None:
     model = new_model(server)
-    before = stored(server, model)
+    before = stored_model(server, model)
     answer = server.api("models.update", model=model, name="renamed", tags=["x"], framework="ignored")
-    after = stored(server, model)
+    after = stored_model(server, model)
     assert answer["fields"]["tags"] == after["tags"] == ["x"] and "framework" not in after
     assert after["last_update"] == before["last_update"] and after["last_change"] > before["last_change"]
     server.api("models.update", model=model, uri="http://other", created="2020-01-01")
-    after = stored(server, model)
+    after = stored_model(server, model)
     assert after["last_update"] > before["last_update"] and after["uri"] == "http://other"
     assert after["created"] == "2020-01-01T00:00:00.000000+00:00"
 
@@ -132,12 +109,12 @@ def test_metadata(server: LocalServer) -> None:
     add = "models.add_or_update_metadata"
     assert server.api(add, model=model, metadata=[first]) == {"updated": 1}
     server.api(add, model=model, metadata=[second])
-    assert stored(server, model)["metadata"] == {ODD: first, "b": second}
+    assert stored_model(server, model)["metadata"] == {ODD: first, "b": second}
     assert server.api(add, model=model, metadata=[second]) == {"updated": 0}
     assert server.api("models.delete_metadata", model=model, keys=[ODD, "none"]) == {"updated": 1}
-    assert stored(server, model)["metadata"] == {"b": second}
+    assert stored_model(server, model)["metadata"] == {"b": second}
     server.api(add, model=model, metadata=[first], replace_metadata=True)
-    assert stored(server, model)["metadata"] == {ODD: first}
+    assert stored_model(server, model)["metadata"] == {ODD: first}
     fails(server, add, (400, 11), model=model)
 
 
@@ -159,7 +136,7 @@ def test_set_ready(server: LocalServer, status: str, params: dict[str, bool], pu
     if published:
         assert answer["published_task"]["id"] == task
         assert answer["published_task"]["data"]["fields"]["status"] == "published"
-    assert stored(server, model)["ready"] is True
+    assert stored_model(server, model)["ready"] is True
     fails(server, "models.set_ready", (400, 203), model=model)
 
 
@@ -202,12 +179,12 @@ def test_a_model_in_use_is_not_deleted_without_force(server: LocalServer) -> Non
 def test_archive_move_and_tags(server: LocalServer) -> None:
     model = new_model(server, tags=["a"])
     assert server.api("models.archive_many", ids=[model])["succeeded"] == [{"id": model, "archived": True}]
-    assert stored(server, model)["system_tags"] == ["archived"]
+    assert stored_model(server, model)["system_tags"] == ["archived"]
     answer = server.api("models.unarchive_many", ids=[model, "unknown"])
     assert answer["succeeded"] == [{"id": model, "unarchived": True}] and len(answer["failed"]) == 1
     project = server.api("models.move", ids=[model], project_name="of models/below")["project_id"]
     assert server.api("models.update_tags", ids=[model], add_tags=["b"], remove_tags=["a"]) == {"updated": 1}
-    after = stored(server, model)
+    after = stored_model(server, model)
     assert (after["project"], after["tags"], after["system_tags"]) == (project, ["b"], [])
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from task_tools import stored
 
 from stepwise_server.testing import ApiFailure, LocalServer
 
@@ -27,11 +28,6 @@ def new_run(server: LocalServer, project: str, **fields: Any) -> str:
 def new_pipeline(server: LocalServer, name: str) -> str:
     project: str = server.api("projects.create", name=f"Owner/.pipelines/{name}")["id"]
     return project
-
-
-def stored(server: LocalServer, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.api("tasks.get_by_id", task=task)["task"]
-    return found
 
 
 def test_start(server: LocalServer) -> None:

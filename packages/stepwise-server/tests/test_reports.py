@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from task_tools import stored
 
 from stepwise_server.testing import ApiFailure, LocalServer
 
@@ -10,11 +11,6 @@ from stepwise_server.testing import ApiFailure, LocalServer
 def new_report(server: LocalServer, **fields: Any) -> dict[str, str]:
     made: dict[str, str] = server.api("reports.create", **{"name": "a report", **fields})
     return made
-
-
-def stored(server: LocalServer, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.api("tasks.get_by_id", task=task)["task"]
-    return found
 
 
 def test_a_report_lies_in_the_hidden_folder_of_its_project(server: LocalServer) -> None:

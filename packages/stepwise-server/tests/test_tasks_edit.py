@@ -3,28 +3,9 @@
 from typing import Any
 
 import pytest
+from task_tools import ODD, fails, new_task, stored
 
-from stepwise_server.testing import ApiFailure, LocalServer
-
-ODD = "a.b/c$d%e _ü\u0000\U0001f600"
-"""A key with everything that a path syntax could trip over."""
-
-
-def new_task(server: LocalServer, **fields: Any) -> str:
-    params = {"name": "a task", "type": "training", **fields}
-    task: str = server.api("tasks.create", **params)["id"]
-    return task
-
-
-def stored(server: LocalServer, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.api("tasks.get_by_id", task=task)["task"]
-    return found
-
-
-def fails(server: LocalServer, call: str, code: tuple[int, int], **params: Any) -> None:
-    with pytest.raises(ApiFailure) as failure:
-        server.api(call, **params)
-    assert (failure.value.code, failure.value.subcode) == code
+from stepwise_server.testing import LocalServer
 
 
 def test_a_draft_with_defaults(server: LocalServer) -> None:

@@ -4,29 +4,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from task_tools import fails, new_task, stored
 
 from stepwise_server.store import metrics
-from stepwise_server.testing import ApiFailure, LocalServer
+from stepwise_server.testing import LocalServer
 
 URLS = {"model_urls", "artifact_urls", "event_urls"}
-
-
-def new_task(server: LocalServer, status: str = "created", **fields: Any) -> str:
-    task: str = server.api("tasks.create", **{"name": "a task", "type": "training", **fields})["id"]
-    if status != "created":
-        server.api("tasks.edit", task=task, status=status, force=True)
-    return task
-
-
-def stored(server: LocalServer, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.api("tasks.get_by_id", task=task)["task"]
-    return found
-
-
-def fails(server: LocalServer, call: str, code: tuple[int, int], **params: Any) -> None:
-    with pytest.raises(ApiFailure) as failure:
-        server.api(call, **params)
-    assert (failure.value.code, failure.value.subcode) == code
 
 
 def upload(server: LocalServer, name: str) -> str:

@@ -1,25 +1,14 @@
 """tasks.enqueue and tasks.dequeue, for one and for many; the lines themselves."""
 
-from typing import Any
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from task_tools import fails, new_task, stored
 
 from stepwise_server.errors import ApiError
 from stepwise_server.store import queueing
 from stepwise_server.store.database import Transaction
-from stepwise_server.testing import ApiFailure, LocalServer
-
-
-def new_task(server: LocalServer, **fields: Any) -> str:
-    task: str = server.api("tasks.create", **{"name": "a task", "type": "training", **fields})["id"]
-    return task
-
-
-def stored(server: LocalServer, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.api("tasks.get_by_id", task=task)["task"]
-    return found
+from stepwise_server.testing import LocalServer
 
 
 def new_queue(server: LocalServer, name: str) -> str:
@@ -30,12 +19,6 @@ def new_queue(server: LocalServer, name: str) -> str:
 def line(server: LocalServer, queue: str) -> list[str]:
     """Return the tasks that wait in a queue, its head first."""
     return server.services.database.read(lambda tx: [each.task for each in queueing.entries(tx, queue)])
-
-
-def fails(server: LocalServer, call: str, code: tuple[int, int], **params: Any) -> None:
-    with pytest.raises(ApiFailure) as failure:
-        server.api(call, **params)
-    assert (failure.value.code, failure.value.subcode) == code
 
 
 def test_enqueue(server: LocalServer) -> None:

@@ -1,8 +1,7 @@
 """The status machine: every transition, with and without force, and what each one writes."""
 
-from typing import Any
-
 import pytest
+from task_tools import new_task, stored
 
 from stepwise_server.testing import ApiFailure, LocalServer
 
@@ -40,20 +39,6 @@ STANDARD = {
     "last_change",
     "last_changed_by",
 }
-
-
-def new_task(server: LocalServer, status: str = "created", **fields: Any) -> str:
-    """Add a task, brought to a status by force."""
-    params = {"name": "a task", "type": "training", **fields}
-    task: str = server.api("tasks.create", **params)["id"]
-    if status != "created":
-        server.api("tasks.edit", task=task, status=status, force=True)
-    return task
-
-
-def stored(server: LocalServer, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = server.api("tasks.get_by_id", task=task)["task"]
-    return found
 
 
 @pytest.mark.parametrize("target", CALLS)
