@@ -10,6 +10,9 @@ from event_tools import SINGLE_VALUE, chart, new_model, new_task, report, scalar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepwise_server.errors import ApiError
+from stepwise_server.store.database import Transaction
+from stepwise_server.store.series import series_ids
 from stepwise_server.testing import ApiFailure, LocalServer
 
 LOSS, TRAIN = "81513effdf5790b79549208838404407", "61b3a8faa9c1091806675c230a9abe64"
@@ -204,14 +207,26 @@ def test_more_metrics_than_are_shown_are_stored_all_the_same(server: LocalServer
     assert len(server.api("events.get_scalar_metrics_and_variants", task=task)["metrics"]["loss"]) == 2100
 
 
-def test_series_are_found_again_after_events_were_deleted_and_after_a_failed_batch(
-    server: LocalServer,
-) -> None:
+def test_a_series_is_made_anew_after_its_events_were_deleted(server: LocalServer) -> None:
     task = new_task(server)
     report(server, task, [(0, 1.0)])
     server.api("events.delete_for_task", task=task)
     report(server, task, [(5, 2.0)])
     assert chart(server, task) == ([5], [2.0])
+
+
+def test_ids_of_series_that_were_taken_back_are_not_remembered(server: LocalServer) -> None:
+    task = new_task(server)
+
+    def fail(tx: Transaction) -> None:
+        series_ids(tx, task, [("loss", "train")])
+        raise ApiError(400, 12, "taken back")
+
+    with pytest.raises(ApiError):
+        server.services.database.write(fail)
+    report(server, new_task(server), [(0, 9.0)])  # gets the id that was given back
+    report(server, task, [(0, 1.0)])
+    assert chart(server, task) == ([0], [1.0])
 
 
 def test_connection_is_kept_alive(server: LocalServer) -> None:
