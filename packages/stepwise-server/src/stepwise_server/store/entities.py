@@ -6,7 +6,7 @@ something filters or sorts on them, the others in the JSON text `doc`. Nobody el
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -222,9 +222,14 @@ def load_many(tx: Transaction, entity: Entity, ids: Sequence[str]) -> list[Docum
     return [found[each] for each in ids if each in found]
 
 
-def from_row(entity: Entity, row: tuple[Any, ...], columns: Sequence[str]) -> Document:
-    """Return the document of a row of `id`, `doc` and these columns of the entity."""
-    document: Document = {"id": row[0], **msgspec.json.decode(row[1])}
+def from_row(
+    entity: Entity,
+    row: tuple[Any, ...],
+    columns: Sequence[str],
+    decode: Callable[[str], Document] = msgspec.json.decode,
+) -> Document:
+    """Return the document of a row of `id`, `doc` and these columns of the entity; `decode` may pass over parts."""
+    document: Document = {"id": row[0], **decode(row[1])}
     for name, value in zip(columns, row[2:], strict=True):
         if value is None:
             continue
