@@ -1,6 +1,7 @@
 """From files, environment and flags to one checked `Config`, with the origin of every value.
 
-Precedence, lowest first: default, preset, file, `STEPWISE_…` environment, flag (`--set key=value`).
+Precedence, lowest first: default, preset, file, `STEPWISE_…` environment, flag (`--set key=value`), task: what
+somebody edited on a tracker's server, for an agent to run.
 Environment names join sections with two underscores: STEPWISE_MODEL__D_MODEL=256.
 """
 
@@ -18,6 +19,7 @@ from pydantic_core import ErrorDetails
 from stepwise_core.config.presets import preset_values
 from stepwise_core.config.reading import ORIGIN_KEY, find_config, parse_yaml, read_config_file
 from stepwise_core.config.schema import Config
+from stepwise_core.config.texts import from_texts
 from stepwise_core.errors import ConfigError
 
 ALL_KEYS = "stepwise config schema   (all keys)"
@@ -29,7 +31,7 @@ class ResolvedConfig:
 
     Attributes:
         config: the configuration.
-        origins: {dotted key: "default" | "preset …" | "file …" | "environment …" | "flag"}.
+        origins: {dotted key: "default" | "preset …" | "file …" | "environment …" | "flag" | a task}.
     """
 
     config: Config
@@ -61,6 +63,7 @@ def load_config(
     source: str | Path | None = None,
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
+    tasks: Mapping[str, Mapping[str, str]] | None = None,
 ) -> ResolvedConfig:
     """Resolve a configuration.
 
@@ -68,6 +71,7 @@ def load_config(
         source: a path (.json, .yaml, .yml), the name of a shipped configuration, or None for the defaults.
         overrides: `key=value` flags; values are read as YAML.
         environ: environment to read `STEPWISE_…` from; None = the process's.
+        tasks: settings of tasks, as texts by dotted key, by their origin; the last are the strongest.
 
     Raises:
         ConfigError: with every mistake found, one line each.
@@ -81,6 +85,7 @@ def load_config(
     for text in overrides:
         flags |= _parse_override(text)
     layers.append(("flag", flags))
+    layers += [(origin, from_texts(texts)) for origin, texts in (tasks or {}).items()]
     return _resolve(layers)
 
 

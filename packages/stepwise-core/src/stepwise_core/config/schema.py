@@ -7,13 +7,21 @@ Mistakes that need two keys to see (d_model against n_heads, say) are checked at
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from stepwise_core.config.section import Section, fail
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+DataVersion = Annotated[
+    str,
+    BeforeValidator(
+        lambda value: str(value) if type(value) is int else value
+    ),  # YAML takes some hashes for numbers
+    Field(pattern=r"^([0-9a-f]{16}|\d+\.\d+\.\d+)$"),
+]
 
 AttentionPath = Literal["fast", "reference"]
 Activation = Literal["relu", "gelu", "silu", "reglu", "geglu", "swiglu"]
@@ -174,6 +182,8 @@ class DataConfig(Section):
 
     name: Literal["dates", "copy", "reverse", "sort", "addition", "parallel"] = "dates"
     """Which source of examples."""
+    version: DataVersion | None = None
+    """Which version it must be, a content hash or a number such as 1.0.2 (`stepwise data versions`); null = any."""
     seed: NonNegativeInt = 0
     """Seed of made data; independent of the training seed, so that runs share their data."""
     n_train: PositiveInt = 50_000

@@ -70,14 +70,15 @@ class Dataset:
 
 
 def load_dataset(config: DataConfig) -> Dataset:
-    """Make or read the dataset that `config.name` names.
+    """Make or read the dataset that `config.name` names, in the version that `config.version` asks for.
 
     Raises:
-        DataError: if it cannot be made as configured, or its files cannot be read.
+        DataError: if it cannot be made as configured, its files cannot be read, or it is another version.
     """
-    from stepwise_core.data.sources import SOURCES  # the sources import this module
+    from stepwise_core.data.sources import SOURCES  # both import this module
+    from stepwise_core.data.versions import load_version
 
-    return SOURCES[config.name].load(config)
+    return SOURCES[config.name].load(config) if config.version is None else load_version(config)
 
 
 def _length_prefixed(examples: list[Example]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from stepwise_core.config.schema import DataConfig
+from stepwise_core.config.schema import DataConfig, ParallelConfig
 from stepwise_core.data.dataset import SPLITS, Dataset, Example
 from stepwise_core.errors import DataError
 
@@ -31,10 +31,7 @@ def load_parallel(config: DataConfig) -> Dataset:
         splits[name], n_empty = read_pairs(source, target)
         if n_empty:
             remarks.append(f"{name}: pairs with an empty side, left out: {n_empty} ({source}, {target})")
-    short_name = _short_name(
-        Path(config.parallel.train_source or ""), Path(config.parallel.train_target or "")
-    )
-    return Dataset(short_name, splits["train"], splits["valid"], splits["test"], tuple(remarks))
+    return Dataset(short_name(config.parallel), **splits, remarks=tuple(remarks))
 
 
 def read_pairs(source: Path, target: Path) -> tuple[list[Example], int]:
@@ -100,8 +97,9 @@ def read_lines(path: Path) -> Iterator[str]:
         raise DataError(f"{path}: {error.strerror or error}", hint="check data.parallel") from None
 
 
-def _short_name(source: Path, target: Path) -> str:
-    """multi30k/train.en.gz and multi30k/train.de.gz -> multi30k-en-de."""
+def short_name(config: ParallelConfig) -> str:
+    """Return the name of the dataset: multi30k/train.en.gz and multi30k/train.de.gz -> multi30k-en-de."""
+    source, target = Path(config.train_source or ""), Path(config.train_target or "")
     folder = source.resolve().parent.name or "parallel"
     ends = [path.name.removesuffix(".gz").rsplit(".", 1)[-1] for path in (source, target)]
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join([folder, *ends])).strip("-")
