@@ -111,9 +111,9 @@ def deliver_rest(
     """Do what the next worker does: the same batch again, then the rest, then the end."""
     records = deliveries(run_dir)
     backend, context = opened(name, run_dir, uncertain_until=killed_at)
-    deliver(backend, context, records[flushed:killed_at])
-    if records[killed_at:]:
-        deliver(backend, context, records[killed_at:])
+    for batch in (records[flushed:killed_at], records[killed_at:]):
+        if batch:
+            deliver(backend, context, batch)
     backend.finish(status)
     context.save()
     backend.close()

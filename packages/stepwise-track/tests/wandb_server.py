@@ -83,7 +83,7 @@ class WandbServer:
                 "id": given["name"], "name": given["name"], "displayName": "n", "tags": [], "notes": "",
                 "historyLineCount": len(run.rows), "eventsLineCount": 0, "logLineCount": len(run.console),
                 "historyTail": json.dumps(tail), "eventsTail": "[]", "summaryMetrics": json.dumps(run.summary),
-                "config": json.dumps(run.config), "wandbConfig": "{}",
+                "config": json.dumps(run.config), "wandbConfig": '{"t": 1}',
             }  # fmt: skip
         model = {"id": "p", "name": given["project"], "entity": {"id": "1", "name": "team"}, "bucket": bucket}
         return {"model": model}
