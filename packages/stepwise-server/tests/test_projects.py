@@ -302,6 +302,22 @@ def test_parameters_and_metadata_of_projects(server: LocalServer) -> None:
     refused(server, "projects.get_hyperparam_values", 11, section="x")
 
 
+def test_documents_of_another_shape_do_no_harm(server: LocalServer) -> None:
+    place = write(server, project, "Odd shapes")
+    odd = {"text": "no JSON", "number": 5, "list": ["a"], "flat": {"a": "no JSON", "b": None}}
+    write(server, task, project=place, hyperparams=odd, models={"input": ["no JSON", None], "output": "x"})
+    write(server, model, project=place, metadata={"a": "no JSON", "b": 5})
+    names = server.api("projects.get_hyper_parameters", project=place)["parameters"]
+    assert names == [{"section": "flat", "name": "a"}, {"section": "flat", "name": "b"}]
+    for name in ("a", "b"):
+        where = {"projects": [place], "section": "flat", "name": name}
+        assert server.api("projects.get_hyperparam_values", **where)["values"] == []
+        assert server.api("projects.get_model_metadata_values", projects=[place], key=name)["values"] == []
+    pattern = {"fields": ["models.input.model", "models.output.model"], "pattern": "x"}
+    assert server.api("tasks.get_all", project=[place], _any_=pattern)["tasks"] == []
+    assert len(server.api("tasks.get_all_ex", project=[place])["tasks"]) == 1
+
+
 def test_tags_of_projects_tasks_and_models(server: LocalServer) -> None:
     top = write(server, project, "Tags", tags=["p"])
     below = write(server, project, "Tags/below", tags=["q"])

@@ -12,11 +12,10 @@ from typing import Any
 from stepwise_server import limits
 from stepwise_server.api import queries
 from stepwise_server.api.call import Call, Reply
-from stepwise_server.api.organization import entity_of
 from stepwise_server.api.registry import endpoint
 from stepwise_server.errors import invalid
 from stepwise_server.store.database import Transaction
-from stepwise_server.store.entities import Document, Entity, new_id
+from stepwise_server.store.entities import MODEL, PROJECT, TASK, Document, Entity, new_id
 from stepwise_server.store.query.paths import split
 
 MOST_PREPARED = 100
@@ -95,7 +94,7 @@ def _downloads(call: Call) -> Downloads:
 @endpoint("organization.prepare_download_for_get_all")
 def prepare(tx: Transaction, call: Call) -> dict[str, Any]:
     """Remember a query and the columns of its table; the browser then fetches it like a file."""
-    entity = entity_of(call, "entity_type")
+    entity = _entity(call)
     columns = [_column(each) for each in call.items("field_mappings")]
     if not columns:
         raise invalid("field_mappings names no field")
@@ -106,6 +105,15 @@ def prepare(tx: Transaction, call: Call) -> dict[str, Any]:
     queries.find(tx, dataclasses.replace(call, params=params), entity, expanded=True)  # raises now, not later
     expires = time.monotonic() + limits.SCROLL_SECONDS
     return {"prepare_id": _downloads(call).keep(Download(call.user, entity, params, columns, expires))}
+
+
+def _entity(call: Call) -> Entity:
+    """Return what the rows are of, named in the singular or plural."""
+    wanted = call.required("entity_type")
+    for entity in (TASK, MODEL, PROJECT):
+        if wanted in (entity.name, entity.table):
+            return entity
+    raise invalid("entity_type is task, model or project", value=wanted)
 
 
 def _column(mapping: Document) -> Column:

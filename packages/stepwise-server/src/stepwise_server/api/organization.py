@@ -5,7 +5,6 @@ from typing import Any
 from stepwise_server.api.call import Call
 from stepwise_server.api.projects.tags import tags_of
 from stepwise_server.api.registry import endpoint
-from stepwise_server.errors import invalid
 from stepwise_server.store.database import Transaction
 from stepwise_server.store.entities import COMPANY, MODEL, PROJECT, TASK, Document, Entity
 from stepwise_server.store.query.clauses import Clause, among, both
@@ -79,15 +78,3 @@ def get_project_usages(tx: Transaction, call: Call) -> dict[str, Any]:
     )
     names = ("id", "name", "tasks", "total_runtime", "models")
     return {"projects": [dict(zip(names, row, strict=True)) for row in rows]}
-
-
-def entity_of(call: Call, name: str) -> Entity:
-    """Return the kind of entity that a parameter names in the singular or plural.
-
-    Raises:
-        ApiError: 400/12 if it is none that is counted.
-    """
-    for entity in (TASK, MODEL, PROJECT):
-        if call.required(name) in (entity.name, entity.table):
-            return entity
-    raise invalid(f"{name} is task, model or project", value=call.text(name))

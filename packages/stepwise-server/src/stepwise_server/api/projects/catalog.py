@@ -87,7 +87,8 @@ def get_hyperparam_values(tx: Transaction, call: Call) -> dict[str, Any]:
         call,
         "SELECT DISTINCT json_extract(parameter.value, '$.value') AS value FROM tasks,"
         " json_each(tasks.doc, '$.hyperparams') AS section, json_each(section.value) AS parameter"
-        " WHERE section.type = 'object' AND section.key = ? AND parameter.key = ? AND ({})",
+        " WHERE section.type = 'object' AND parameter.type = 'object'"
+        " AND section.key = ? AND parameter.key = ? AND ({})",
         Clause("", (call.text("section"), call.text("name"))),
         within(tx, call, "tasks"),
     )
@@ -113,7 +114,7 @@ def get_model_metadata_values(tx: Transaction, call: Call) -> dict[str, Any]:
         tx,
         call,
         "SELECT DISTINCT json_extract(item.value, '$.value') AS value FROM models,"
-        " json_each(models.doc, '$.metadata') AS item WHERE item.key = ? AND ({})",
+        " json_each(models.doc, '$.metadata') AS item WHERE item.type = 'object' AND item.key = ? AND ({})",
         Clause("", (call.required("key"),)),
         within(tx, call, "models"),
     )

@@ -77,7 +77,9 @@ def resolve(entity: Entity, path: Path) -> Field:
     if path[:2] in (("models", "input"), ("models", "output")) and len(path) == 3:
         member = _member("value", path[2:])
         among = Clause(
-            f"SELECT {member.text} AS value FROM json_each({table}.doc, '$.models.{path[1]}')", member.values
+            f"SELECT {member.text} AS value FROM json_each({table}.doc, '$.models.{path[1]}')"
+            " WHERE type = 'object'",
+            member.values,
         )
         return Field(_member(f"{table}.doc", path[:2]), among)
     return Field(_member(f"{table}.doc", path))

@@ -108,12 +108,8 @@ def over_fields(entity: Entity, condition: Any, name: str) -> Clause:
     join = both if name in ("_all_", "_and_") else either
     fields = [resolve(entity, checked(each)) for each in names]
     if moments is not None:
-        return join(_dated(field, moments) for field in fields)
+        return join(comparisons.compared(field, moments) for field in fields)
     return join(found(field, pattern, f"{name}.pattern", ignore_case=True) for field in fields)
-
-
-def _dated(over: Field, moments: Any) -> Clause:
-    return comparisons.compared(over, moments)
 
 
 def search_text(entity: Entity, text: Any) -> Clause:
