@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from stepwise_track.capture.gpus import Gpus
 from stepwise_track.secrets import redact, redact_arguments
 
 
-def collect_environment(*, with_code: bool = True) -> dict[str, Any]:
+def collect_environment(*, with_code: bool = True, entry_point: str | None = None) -> dict[str, Any]:
     """Describe code, packages and machine.
 
     torch is asked about GPUs only if the program has imported it already.
 
     Args:
         with_code: whether to ask git about commit, branch and changes.
+        entry_point: how to start the program again; by default as this process was started.
 
     Returns:
         Plain values under `git` (None outside a repository), `command`, `python`, `platform`, `packages`
@@ -34,7 +36,8 @@ def collect_environment(*, with_code: bool = True) -> dict[str, Any]:
         "git": describe_git(Path.cwd()) if with_code else None,
         "command": {
             "arguments": redact_arguments(sys.argv),
-            "entry_point": _entry_point(),
+            "entry_point": entry_point or _entry_point(),
+            "installed": _is_installed(entry_point or _entry_point()),
             "directory": os.getcwd(),
         },
         "python": {"version": platform.python_version(), "executable": sys.executable},
@@ -46,11 +49,13 @@ def collect_environment(*, with_code: bool = True) -> dict[str, Any]:
     }
 
 
-def write_environment(path: Path, with_code: bool) -> None:
+def write_environment(path: Path, with_code: bool, entry_point: str | None = None) -> None:
     """Write `collect_environment` to a JSON file, whole or not at all; a failure is a warning in the log."""
     part = path.with_suffix(".part")
     try:
-        text = json.dumps(collect_environment(with_code=with_code), indent=2, ensure_ascii=False)
+        text = json.dumps(
+            collect_environment(with_code=with_code, entry_point=entry_point), indent=2, ensure_ascii=False
+        )
         part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         part.replace(path)
     except OSError as error:
@@ -99,6 +104,16 @@ def _entry_point() -> str:
     """Return how to start this program again: `-m package.module`, or the script's path."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return f"-m {spec.name.removesuffix('.__main__')}" if spec else sys.argv[0]
+
+
+def _is_installed(entry_point: str) -> bool:
+    """Whether the program is a module among the installed packages: then its code is no repository's around us."""
+    if not entry_point.startswith("-m "):
+        return False
+    package = entry_point.removeprefix("-m ").split()[0].split(".")[0]
+    file = getattr(sys.modules.get(package), "__file__", None)
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    return file is not None and any(Path(file).is_relative_to(folder) for folder in folders)
 
 
 def _packages() -> dict[str, str]:

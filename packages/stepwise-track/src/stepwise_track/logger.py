@@ -46,6 +46,8 @@ class ExperimentLogger(RichLogger):
         resume_step: continue the run in `run_dir` after this step; what it logged above that step no longer
             counts.
         log_code: whether to record git commit and diff in `environment.json`.
+        entry_point: how to start the program again, such as `-m my_package train`, where its arguments are not
+            needed because `config` holds all settings; by default as this process was started.
         backends: where the relay sends the run besides its journal: names, or options by name; by default
             those in `STEPWISE_BACKENDS`, separated by commas.
         finish_wait_s: seconds that `finish` waits at most for the backends to have everything.
@@ -81,6 +83,7 @@ class ExperimentLogger(RichLogger):
         dataset: str = "data",
         resume_step: int | None = None,
         log_code: bool = True,
+        entry_point: str | None = None,
         backends: Sequence[str] | Mapping[str, Mapping[str, Any] | None] | None = None,
         finish_wait_s: float = limits.FINISH_WAIT_S,
         capture_console: bool = True,
@@ -108,7 +111,15 @@ class ExperimentLogger(RichLogger):
             notes=notes,
             entity=entity,
         )
-        session = RunSession(run_dir, started, resumed, with_code=log_code, wanted=wanted, durable=durable)
+        session = RunSession(
+            run_dir,
+            started,
+            resumed,
+            with_code=log_code,
+            entry_point=entry_point,
+            wanted=wanted,
+            durable=durable,
+        )
         super().__init__(session)
         if capture_console:
             self._console = start_console(session)

@@ -45,6 +45,7 @@ class RunSession:
         started: the first event of a new run.
         resumed: given to continue a run that is there.
         with_code: whether `environment.json` holds the git commit and diff.
+        entry_point: how to start the program again; by default as this process was started.
         wanted: the backends besides the journal, with their options; a relay feeds them.
         durable: whether every event is on the disk before its call returns.
 
@@ -66,6 +67,7 @@ class RunSession:
         resumed: RunResumed | None,
         *,
         with_code: bool,
+        entry_point: str | None = None,
         wanted: Wanted | None = None,
         durable: bool = False,
     ) -> None:
@@ -91,7 +93,10 @@ class RunSession:
         if resumed and environment_file.exists():
             environment_file = run_dir / f"environment-resumed-{resumed.step:08}.json"
         self._environment = threading.Thread(
-            target=write_environment, args=(environment_file, with_code), name="environment", daemon=True
+            target=write_environment,
+            args=(environment_file, with_code, entry_point),
+            name="environment",
+            daemon=True,
         )
         self._environment.start()
 

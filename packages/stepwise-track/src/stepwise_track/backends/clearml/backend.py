@@ -104,7 +104,7 @@ class ClearMLBackend(Backend):
         """Tell the task about code and machine as soon as that is known; once."""
         environment = self._run.run_dir / "environment.json"
         if not self._run.state.get("described") and environment.exists():
-            task.describe(self._server, self._task, environment)
+            task.describe(self._server, self._task, environment, code=not self._run.state.get("agent"))
             self._run.state["described"] = True
 
     def _drop_known_lines(self, records: Sequence[Delivery]) -> None:
@@ -186,7 +186,10 @@ class ClearMLBackend(Backend):
 
     @_send.register
     def _(self, event: Console, record: Delivery) -> None:
-        self._events.append(mapping.printed(record, event))
+        if not self._run.state.get(
+            "agent"
+        ):  # an agent reports what its process prints, before and after us too
+            self._events.append(mapping.printed(record, event))
 
     @_send.register
     def _(self, event: Text, record: Delivery) -> None:

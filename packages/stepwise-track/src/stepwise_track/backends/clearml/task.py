@@ -12,6 +12,9 @@ from stepwise_track.backends.protocol import Rejected, RunContext
 MARK = "stepwise_journal"
 """Key of the task's runtime properties that names the journal: the task is found again by it."""
 
+AGENTS_TASK = "CLEARML_TASK_ID"
+"""Environment variable by which an agent tells a process which task it runs."""
+
 ENDINGS = {"completed": "tasks.completed", "failed": "tasks.failed", "stopped": "tasks.stopped"}
 
 
@@ -29,6 +32,8 @@ def find_or_create(connection: Connection, run: RunContext) -> str:
     except CallError as error:
         raise Rejected(f"the task {task_id} is not on the server any more ({error})") from None
     run.state["task"] = task_id
+    if task_id == os.environ.get(AGENTS_TASK):
+        run.state["agent"] = True
     run.state["project"] = task.get("project")
     run.state["url"] = f"{connection.web_host}/projects/{task.get('project', '*')}/tasks/{task_id}/output/log"
     run.save()
@@ -44,7 +49,7 @@ def find_or_create(connection: Connection, run: RunContext) -> str:
 
 def _given(run: RunContext) -> str | None:
     """Return the task that an agent runs, or that the user named."""
-    return run.options.get("task_id") or os.environ.get("CLEARML_TASK_ID") or None
+    return run.options.get("task_id") or os.environ.get(AGENTS_TASK) or None
 
 
 def _marked(connection: Connection, run: RunContext) -> str | None:
@@ -91,20 +96,16 @@ def find_or_create_project(connection: Connection, name: str) -> str:
     return find_or_create_project(connection, name)
 
 
-def describe(connection: Connection, task_id: str, environment: Path) -> None:
-    """Tell the task what the run runs on: commit and changes, entry point, packages, machine."""
+def describe(connection: Connection, task_id: str, environment: Path, *, code: bool = True) -> None:
+    """Tell the task what the run runs on: the machine, and if wanted how to run it again.
+
+    Args:
+        connection: to the server.
+        task_id: the task.
+        environment: the run's environment.json.
+        code: whether to tell entry point, packages, commit and changes; an agent's task has them.
+    """
     facts: dict[str, Any] = json.loads(environment.read_text(encoding="utf-8"))
-    git, command = facts.get("git") or {}, facts["command"]
-    packages = "".join(f"{name}=={version}\n" for name, version in facts["packages"].items())
-    script = {
-        "binary": f"python{'.'.join(facts['python']['version'].split('.')[:2])}",
-        "entry_point": command["entry_point"],
-        "working_dir": ".",  # agents lose the arguments where it is empty
-        "repository": "",
-        "branch": git.get("branch", ""),
-        "version_num": git.get("commit", ""),
-        "diff": git.get("diff", ""),
-    }
     task = connection.call("tasks.get_by_id", task=task_id)["task"]
     machine = {
         "platform": facts["platform"]["system"],
@@ -116,8 +117,29 @@ def describe(connection: Connection, task_id: str, environment: Path) -> None:
         **_gpu(facts.get("gpu")),
     }
     runtime = {**task["runtime"], **{name: value for name, value in machine.items() if value is not None}}
-    connection.call("tasks.edit", task=task_id, force=True, script=script, runtime=runtime)
-    connection.call("tasks.set_requirements", task=task_id, requirements={"pip": packages})
+    connection.call("tasks.edit", task=task_id, force=True, runtime=runtime)
+    if code:
+        connection.call("tasks.edit", task=task_id, force=True, script=_script(facts))
+        packages = "".join(f"{name}=={version}\n" for name, version in facts["packages"].items())
+        connection.call("tasks.set_requirements", task=task_id, requirements={"pip": packages})
+
+
+def _script(facts: dict[str, Any]) -> dict[str, str]:
+    """Return how an agent runs the program again.
+
+    An installed module needs no code but itself: with a repository or changes the agent would look for it there.
+    """
+    command = facts["command"]
+    git = {} if command.get("installed") else facts.get("git") or {}
+    return {
+        "binary": f"python{'.'.join(facts['python']['version'].split('.')[:2])}",
+        "entry_point": command["entry_point"],
+        "working_dir": ".",  # agents lose the arguments where it is empty
+        "repository": "",
+        "branch": git.get("branch", ""),
+        "version_num": git.get("commit", ""),
+        "diff": git.get("diff", ""),
+    }
 
 
 def _gpu(gpu: dict[str, Any] | None) -> dict[str, Any]:
