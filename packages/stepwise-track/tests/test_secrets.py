@@ -120,6 +120,7 @@ def test_trees() -> None:
         "api_key": 5,
         "token": None,
         "secret": "",
+        "credentials": {"user": "me", "pass": SECRET, "port": 1},
     }
     assert redact_tree(tree) == {
         "model": {"d_key": 64, "eos_token": "</s>"},
@@ -128,6 +129,7 @@ def test_trees() -> None:
         "api_key": 5,
         "token": None,
         "secret": "",
+        "credentials": {"user": "***", "pass": "***", "port": 1},
     }
 
 

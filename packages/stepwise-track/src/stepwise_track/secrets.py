@@ -127,7 +127,8 @@ def redact_tree(value: Any, name: str = "", known: Sequence[str] | None = None) 
             return HIDDEN
         return redact(value, known)
     if isinstance(value, Mapping):
-        return {key: redact_tree(item, str(key), known) for key, item in value.items()}
+        inherited = name if is_secret_name(name) else None  # {"credentials": {"user": …}}
+        return {key: redact_tree(item, inherited or str(key), known) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(redact_tree(item, name, known) for item in value)
     return value
