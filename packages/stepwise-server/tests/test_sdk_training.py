@@ -108,6 +108,51 @@ print("LIVED")
 """
 
 
+AGAIN = """
+from clearml import InputModel, Model, OutputModel, Task
+
+def init(name="again", **given):
+    return Task.init("Again", name, auto_connect_frameworks=False, auto_resource_monitoring=False, **given)
+
+first = init()
+first.get_logger().report_scalar("loss", "train", 1.0, 5)
+first.close()
+second = init()  # within the time in which the SDK takes its last task again: it is reset
+assert second.id == first.id
+assert Task.get_task(first.id).get_reported_scalars() == {}
+second.get_logger().report_scalar("loss", "train", 1.0, 5)
+second.close()
+third = init(continue_last_task=True)
+assert (third.id, third.get_initial_iteration()) == (first.id, 6)
+third.get_logger().report_scalar("loss", "train", 2.0, 1)
+made = OutputModel(task=third, name="weights")
+open("w.bin", "wb").write(b"123")
+made.update_weights("w.bin", auto_delete_file=False)
+third.close()
+assert Task.get_task(first.id).get_reported_scalars()["loss"]["train"]["x"] == [5, 7]
+made.publish()
+assert Model(made.id).published and Task.get_task(first.id).get_status() == "completed"
+
+user = init("a user", reuse_last_task_id=False)
+user.connect(InputModel(made.id))
+user.reload()
+assert [each.id for each in user.models["input"]] == [made.id]
+user.move_to_project(new_project_name="Elsewhere/below")
+user.set_name("renamed")
+user.set_comment("a comment")
+user.reload()
+assert user.name == "renamed"
+assert (user.get_project_name(), user.comment) == ("Elsewhere/below", "a comment")
+user.close()
+broken = Task.create("Again", "broken")
+broken.mark_failed(status_message="it broke", force=True)
+broken.reload()
+assert (broken.get_status(), broken.data.status_message) == ("failed", "it broke")
+assert Model.remove(made.id, force=True, raise_on_errors=True)
+print("AGAIN")
+"""
+
+
 def run(server: LocalServer, folder: Path, script: str, *arguments: str) -> str:
     """Run a script with the SDK against the server, and return what it printed."""
     folder.mkdir(exist_ok=True)
@@ -165,3 +210,7 @@ def test_the_life_of_a_task_after_its_run(server: LocalServer, task: str, tmp_pa
     assert server.api("tasks.get_all", id=[task])["tasks"] == []
     left = server.services.database.read(lambda tx: tx.column("SELECT path FROM files"))
     assert [path for path in left if task in path] == []
+
+
+def test_a_task_is_taken_again_continued_and_its_model_used(server: LocalServer, tmp_path: Path) -> None:
+    assert "AGAIN" in run(server, tmp_path, AGAIN)

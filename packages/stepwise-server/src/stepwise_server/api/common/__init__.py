@@ -1,6 +1,9 @@
-"""What tasks and models have in common.
+"""What several services have in common.
 
-fields.py   names, tags, references, free-form values: checked
+fields.py   names, references, labels, dates, free-form values: checked
 stamps.py   who changed something last, and when
-many.py     one call for many entities; tags, archive and place of many
+many.py     one call for many entities; their tags and the archive
+moving.py   from one project to another
+files.py    files that nobody refers to any more
+times.py    the span of time that a report is asked for
 """

@@ -1,8 +1,9 @@
 """The tasks service: everything that changes tasks. Queries are in `api/queries.py`.
 
-fields.py         what may be written, checked; how it joins what is there   <- create, edit, clone
+fields.py         what may be written, checked; how it joins what is there
 transitions.py    the status machine
-create.py edit.py clone.py status.py queueing.py reset.py deletion.py
-hyperparams.py configuration.py artifacts.py models.py
+steps.py          the steps of a pipeline's run
+create.py edit.py hyperparams.py configuration.py artifacts.py clone.py    what a task is
+status.py publishing.py queueing.py reset.py deletion.py                   what becomes of it
 many.py           one call for many tasks
 """
