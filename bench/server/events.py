@@ -22,7 +22,8 @@ from serving import Client, serving
 CLIENTS = (1, 4, 16)
 EVENTS_PER_BATCH = 2000
 SERIES_PER_CLIENT = 10
-SECONDS = 8.0
+SECONDS = 5.0
+BATCHES_PER_SECOND = 150
 POINTS = (10_000, 100_000, 1_000_000, 10_000_000)
 QUERIES = 40
 GOAL_PER_SECOND, GOAL_P95_MS = 30_000, 150.0
@@ -78,7 +79,8 @@ def ingestion(clients: int, seconds: float = SECONDS) -> Ingestion:
         context = multiprocessing.get_context("spawn")
         ready = context.Barrier(clients)
         with context.Pool(clients, _set_barrier, [ready]) as pool:
-            work = [(port, client.token, task, seconds) for task in tasks]
+            batches = round(seconds * BATCHES_PER_SECOND / clients)
+            work = [(port, client.token, task, seconds, batches) for task in tasks]
             reports = pool.starmap(_report, work, chunksize=1)
         stored = sum(_stored(Client(port, client.token), task) for task in tasks)
     scalars = sum(len(times) for _, _, times in reports) * EVENTS_PER_BATCH
@@ -99,13 +101,15 @@ def _set_barrier(barrier: object) -> None:
     globals()["_barrier"] = barrier
 
 
-def _report(port: int, token: str, task: str, seconds: float) -> tuple[float, float, list[float]]:
+def _report(
+    port: int, token: str, task: str, seconds: float, batches: int
+) -> tuple[float, float, list[float]]:
     """Report as fast as answers come; return start, end (on the clock of all processes) and the time of each call."""
     steps = EVENTS_PER_BATCH // SERIES_PER_CLIENT
-    bodies = [_body(task, number * steps, steps) for number in range(round(seconds * 20))]
+    bodies = [_body(task, number * steps, steps) for number in range(batches)]
     client, times = Client(port, token), []
-    client.send("debug.ping", b"")
     globals()["_barrier"].wait()
+    client.send("debug.ping", b"")
     start = time.time()
     number = 0
     while time.time() - start < seconds:
@@ -121,22 +125,10 @@ def _report(port: int, token: str, task: str, seconds: float) -> tuple[float, fl
 
 def _body(task: str, first: int, steps: int) -> bytes:
     """Return a batch as the SDK sends it: so many steps of each series."""
-    now = 1_700_000_000_000
     return "\n".join(
-        json.dumps(
-            {
-                "timestamp": now + step * 100,
-                "type": "training_stats_scalar",
-                "task": task,
-                "iter": step,
-                "metric": f"metric {series}",
-                "variant": "train",
-                "value": step * 0.001 + series,
-                "allow_locked": False,
-                "model_event": False,
-                "method": "get",
-            }
-        )
+        f'{{"timestamp": {1_700_000_000_000 + step * 100}, "type": "training_stats_scalar", "task": "{task}", '
+        f'"iter": {step}, "metric": "metric {series}", "variant": "train", "value": {step * 0.001 + series}, '
+        '"allow_locked": false, "model_event": false, "method": "get"}'
         for step in range(first, first + steps)
         for series in range(SERIES_PER_CLIENT)
     ).encode()

@@ -4,6 +4,7 @@ Nearly all events are scalars. Those are decoded into a typed structure and go s
 not as expected (a number in quotes, an older name of a field, no JSON at all) is looked at again, slowly.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -131,8 +132,11 @@ def decode_lines(lines: Sequence[bytes], worker: str) -> Batch:
 
 def _objects(lines: Sequence[bytes]) -> Sequence[bytes]:
     """Return the lines, or all as one if they are a single JSON object over several lines."""
-    if len(lines) > 1 and lines[0].strip() == b"{":
-        return [b"\n".join(lines)]
+    if len(lines) > 1 and not lines[0].rstrip().endswith(b"}"):
+        whole = b"\n".join(lines)
+        with contextlib.suppress(Refused):
+            _document(whole)
+            return [whole]
     return lines
 
 
