@@ -160,6 +160,9 @@ def test_stop_asks_the_worker_that_runs_a_task(server: LocalServer) -> None:
     fields = server.api("tasks.stop", task=task)["fields"]
     assert (fields["status"], fields["status_message"]) == ("in_progress", "stopping")
     assert stored(server, task)["status_message"] == "stopping"
+    server.api("tasks.started", task=task, status_message="launch by agent")
+    server.api("tasks.dequeue", task=task, new_status="in_progress")
+    assert stored(server, task)["status_message"] == "stopping"
     server.api("tasks.edit", task=task, system_tags=["development"], force=True)
     assert server.api("tasks.stop", task=task)["fields"]["status"] == "stopped"
 

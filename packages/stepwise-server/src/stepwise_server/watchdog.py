@@ -10,8 +10,7 @@ from loguru import logger as log
 from stepwise_server import clock, limits
 from stepwise_server.api.call import Call
 from stepwise_server.api.common.stamps import seconds_between
-from stepwise_server.api.tasks.status import STOPPING
-from stepwise_server.api.tasks.transitions import change_status
+from stepwise_server.api.tasks.transitions import STOPPING, change_status
 from stepwise_server.auth.identity import Identity
 from stepwise_server.heartbeats import RUNNING
 from stepwise_server.services import Services

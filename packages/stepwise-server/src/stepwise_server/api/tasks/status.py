@@ -7,13 +7,10 @@ from stepwise_server.api.common.stamps import stamps
 from stepwise_server.api.registry import endpoint
 from stepwise_server.api.tasks.publishing import publish_task
 from stepwise_server.api.tasks.steps import pipeline_steps
-from stepwise_server.api.tasks.transitions import change_status, check_transition, the_task
+from stepwise_server.api.tasks.transitions import STOPPING, change_status, check_transition, the_task
 from stepwise_server.store import entities, queueing, workers
 from stepwise_server.store.database import Transaction
 from stepwise_server.store.entities import TASK, Document
-
-STOPPING = "stopping"
-"""The word in `status_message` at which an agent ends the task's process."""
 
 
 @endpoint("tasks.started", writes=True)

@@ -24,6 +24,9 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """What may follow a status without force; the status itself may always."""
 
+STOPPING = "stopping"
+"""The word in `status_message` at which a worker ends the task's process."""
+
 
 def the_task(tx: Transaction, call: Call) -> Document:
     """Return the task that the call names.
@@ -94,6 +97,8 @@ def change_status(
         "status_changed": tx.now,
         **stamps(tx, call, task),
     }
+    if status == task["status"] == "in_progress" and task["status_message"] == STOPPING:
+        fields["status_message"] = STOPPING  # a worker that says again that it started has not seen it yet
     if status == "queued" and "development" in task["system_tags"]:
         fields["system_tags"] = [tag for tag in task["system_tags"] if tag != "development"]
     if task["status"] == "in_progress" and status != "in_progress" and task.get("started"):
