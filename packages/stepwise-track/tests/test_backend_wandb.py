@@ -344,6 +344,42 @@ def test_a_run_kept_offline_can_be_sent_online_later(
     assert steps_of(only_run(server).history(), "train/loss") == [(1, 1), (2, 2)]
 
 
+def wandb_sync(run_dir: Path) -> None:
+    """Send all offline folders that are not sent yet, as a user does."""
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"}
+    folders = sorted((run_dir / "wandb").glob("offline-run-*"))
+    subprocess.run([sys.executable, "-m", "wandb", "sync", *folders], env=environment, check=True, timeout=60)
+
+
+def test_wandb_sync_sends_what_was_logged_once_also_after_a_resume(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = tmp_path / "run"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    log_everything(run_dir)
+    killed_delivery("wandb", run_dir, 10, 15)
+    deliver_rest("wandb", run_dir, 10, 15)
+    wandb_sync(run_dir)
+    run = only_run(server)
+    assert [row["_step"] for row in run.history()] == rows_logged(run_dir)
+    assert run.exit_code == 0 and {artifact["state"] for artifact in server.artifacts.values()} == {
+        "COMMITTED"
+    }
+    artifacts = set(server.artifacts)
+    done = len(deliveries(run_dir))
+    with open_run(run_dir, resume_step=5) as logger:
+        logger.log_training_step(loss=7.0, step=6)
+    backend, context = opened("wandb", run_dir)
+    backend.deliver(deliveries(run_dir)[done:])
+    backend.flush()
+    context.save()
+    backend.finish("failed")
+    wandb_sync(run_dir)
+    assert [row["_step"] for row in run.history()] == rows_logged(run_dir)
+    assert steps_of(run.history(), "train/loss")[-1] == (6, 7)
+    assert run.exit_code == 1 and set(server.artifacts) == artifacts
+
+
 def first_batch(run_dir: Path) -> None:
     backend, _ = opened("wandb", run_dir)
     try:

@@ -9,7 +9,8 @@ A session of the SDK begins with the first batch of a worker and reads the journ
 * online it resumes the run, whose id is the id of the journal; rows that W&B has are skipped, config and summary
   are sent again, which changes nothing. `flush` asks W&B for the last row before it believes that it arrived.
 * offline it writes a new folder and then removes the one of an earlier worker: a killed SDK leaves a file that ends
-  anywhere, the journal does not. One folder is left, with every event once. Its files are kept beside it.
+  anywhere, the journal does not. One folder is left, with every event once. Its files are kept beside it. When
+  the folder of a finished run was sent by `wandb sync` and the run goes on, the next folder has what is new.
 """
 
 import os

@@ -8,7 +8,7 @@ from typing import ClassVar
 from stepwise_track.backends.protocol import Backend, Delivery, Rejected, RunContext
 from stepwise_track.backends.replay import earlier_records
 from stepwise_track.backends.wandb.files import FileFinder
-from stepwise_track.backends.wandb.session import Session, remove_folder
+from stepwise_track.backends.wandb.session import Session, is_synced, remove_folder
 from stepwise_track.backends.wandb.writer import Writer
 
 EXIT_CODES = {"completed": 0, "failed": 1, "stopped": 255}
@@ -20,8 +20,8 @@ class WandbBackend(Backend):
 
     Settings come from W&B's own variables and files: `WANDB_MODE` (online, offline, disabled), `WANDB_DISABLED`,
     `WANDB_PROJECT` and `WANDB_ENTITY` (they win over the logger's arguments), `WANDB_DIR` (default: the run
-    folder), `WANDB_API_KEY`, `WANDB_BASE_URL`. The state holds `mode`, `seq` (last record that arrived), `folders`
-    (of the SDK), `finished` and `alerted`.
+    folder), `WANDB_API_KEY`, `WANDB_BASE_URL`. The state holds `mode`, `seq` (last record that arrived), `at_server`
+    (last record that the server got in another way), `folders` (of the SDK), `finished` and `alerted`.
     """
 
     name = "wandb"
@@ -55,11 +55,20 @@ class WandbBackend(Backend):
         self._writer: Writer | None = None
         self._last = 0
         self._online = self._mode == "online"
-        if (
-            run.state.get("mode", self._mode) != self._mode
-        ):  # another tracker, so to speak: it has nothing yet
-            run.state.update(seq=0, finished=None, alerted=False)
-        run.state["mode"] = self._mode
+        self._note_sync()
+        state = run.state
+        if state.get("mode", self._mode) != self._mode:  # another tracker, so to speak
+            if not self._online:
+                state["at_server"] = state.get("seq", 0)
+            state.update(seq=0, finished=None, alerted=False)
+        state["mode"] = self._mode
+
+    def _note_sync(self) -> None:
+        """Leave a finished folder that `wandb sync` has sent as it is: the next one holds what comes after it."""
+        state = self._run.state
+        is_whole = state.get("mode") == "offline" and state.get("finished") and state.get("folders")
+        if is_whole and is_synced(self._run, state["folders"][-1]):
+            state.update(at_server=state["seq"], folders=[])
 
     def deliver(self, records: Sequence[Delivery]) -> None:
         """Log a batch; records that this session has logged already are skipped."""
@@ -75,8 +84,7 @@ class WandbBackend(Backend):
             if self._online:
                 with self._new_session_after_failure():
                     self._session.wait_for(self._writer.last_row, self._writer.take_media())
-            else:
-                self._remove_old_folders()
+            self._remove_old_folders()
         self._run.state["seq"] = self._last
 
     def finish(self, status: str) -> None:
@@ -121,6 +129,7 @@ class WandbBackend(Backend):
         """Begin a session, and bring it to record `until`: what W&B has is skipped, what it lacks is sent."""
         state = self._run.state
         self._session = Session(self._run, online=self._online)
+        at_server = state.get("at_server", 0)
         state["finished"] = None
         state["folders"] = [*state.get("folders", []), self._session.folder.name]
         self._run.save()
@@ -128,8 +137,8 @@ class WandbBackend(Backend):
             self._run,
             self._session.run,
             FileFinder(self._run, keep=not self._online),
-            has_rows_until=self._session.last_step,
-            has_all_until=state.get("seq", 0) if self._online else 0,
+            has_rows_until=max(self._session.last_step, at_server),
+            has_all_until=max(state.get("seq", 0) if self._online else 0, at_server),
             upload_wait=self._session.wait_for_artifact if self._online else None,
         )
         counted = dict(self._run.degraded)
@@ -140,8 +149,9 @@ class WandbBackend(Backend):
         return self._writer
 
     def _remove_old_folders(self) -> None:
+        """Remove offline folders of before: what they have is in the newest, or at the server."""
         *old, newest = self._run.state["folders"]
-        if self._session and not self._online:
+        if self._session:
             for name in old:
                 remove_folder(self._session.folder.with_name(name))
         self._run.state["folders"] = [newest]

@@ -189,7 +189,7 @@ def _settings(run: RunContext, online: bool) -> wandb.Settings:
     """Return settings that leave everything out which the journal has itself, or which nobody asked for."""
     return wandb.Settings(
         mode="online" if online else "offline",
-        root_dir=os.environ.get("WANDB_DIR") or str(run.run_dir),
+        root_dir=_root(run),
         console="off",
         silent=True,
         disable_git=True,
@@ -204,6 +204,16 @@ def _settings(run: RunContext, online: bool) -> wandb.Settings:
         x_file_stream_transmit_interval=TRANSMIT_INTERVAL_S,
         x_transaction_log_flush_interval=LOG_FLUSH_S,
     )
+
+
+def _root(run: RunContext) -> str:
+    """Return the folder in which the SDK makes its folder `wandb`."""
+    return os.environ.get("WANDB_DIR") or str(run.run_dir)
+
+
+def is_synced(run: RunContext, folder: str) -> bool:
+    """Tell whether `wandb sync` has sent a folder of the SDK; it leaves a mark then."""
+    return any(Path(_root(run), "wandb", folder).glob("*.wandb.synced"))
 
 
 def remove_folder(path: Path) -> None:
