@@ -1,6 +1,7 @@
 """Deleting events: gone at once, and the rows in pieces when nobody waits."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,33 @@ def test_ids_of_series_are_never_used_again(server: LocalServer) -> None:
     server.api("events.delete_for_task", task=task)
     report(server, task, [(0, 1.0)])
     assert database.read(newest) > first
+
+
+def test_reports_and_deletions_at_once_leave_no_orphans(server: LocalServer) -> None:
+    """Calls share transactions, and ids of series are remembered between them: no point may go to a deleted one."""
+    task, database = new_task(server), server.services.database
+
+    def client(number: int) -> None:
+        for step in range(60):
+            if (step + number) % 7 == 0:
+                server.api("events.delete_for_task", task=task)
+            else:
+                line = {"type": "log", "task": task, "msg": "x"}
+                server.events(scalar(task, step, 1.0), scalar(task, step, 1.0, variant=f"{number}"), line)
+
+    server.api("debug.ping")
+    with ThreadPoolExecutor(8) as clients:
+        list(clients.map(client, range(8)))
+    until_swept(database)
+    orphans = database.read(
+        lambda tx: [
+            tx.value("SELECT count(*) FROM scalars WHERE series NOT IN (SELECT id FROM series)"),
+            tx.value("SELECT count(*) FROM logs WHERE console NOT IN (SELECT id FROM consoles)"),
+        ]
+    )
+    assert orphans == [0, 0]
+    lines = server.api("events.get_task_log", task=task)
+    assert lines["total"] == lines["returned"]
 
 
 def test_deletion_names_the_files(server: LocalServer) -> None:

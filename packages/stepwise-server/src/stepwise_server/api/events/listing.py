@@ -52,7 +52,7 @@ class EventScroll:
 def get_task_events(tx: Transaction, call: Call) -> dict[str, Any]:
     """Return a page of all events, or those of one type, by iteration (console: by time)."""
     owner, scrolls, scroll_id = owner_of(tx, call), EventScrolls.of(call.services), call.text("scroll_id")
-    size = bounded(call, "batch_size", 500, 100_000)
+    size = bounded(call, "batch_size", 500, 200_000)
     if scroll_id:
         scroll = scrolls.required(scroll_id, EventScroll)
     else:

@@ -49,7 +49,7 @@ def get_task_log(tx: Transaction, call: Call) -> dict[str, Any]:
     After `batch_size` lines all further ones of the same millisecond follow, for the next page begins after it.
     """
     owner, names = owner_of(tx, call), names_wanted(call)
-    size = bounded(call, "batch_size", 5000, 100_000)
+    size = bounded(call, "batch_size", 5000, 200_000)
     earlier = call.flag("navigate_earlier", default=True)
     natural = "desc" if earlier else "asc"
     order = one_of(call, "order", natural, "asc", "desc")
