@@ -162,6 +162,18 @@ def test_delete_urls_knows_its_own(server: LocalServer) -> None:
     assert fetch(server, "/files/urls/c")[0].status == 200
 
 
+def test_the_uri_of_a_model_is_its_name_as_it_is(server: LocalServer) -> None:
+    name = "P %231 %C3%BC/run %231.id/models/wei #ü.bin"
+    upload(server, {name: b"1"})
+    assert server.services.files.delete_urls([f"{server.url}/files/{name}"]) == 1
+    server.services.database.write(lambda tx: None)
+    assert not (server.settings.files / name).exists()
+    upload(server, {"P %231 %C3%BC/models/a.bin": b"1"})
+    as_requests_sends_it = "/files/P%20%231%20%C3%BC/models/a.bin"
+    assert fetch(server, as_requests_sends_it)[1] == b"1"
+    assert fetch(server, as_requests_sends_it, "DELETE")[0].status == 200
+
+
 @pytest.mark.parametrize(
     "name",
     [

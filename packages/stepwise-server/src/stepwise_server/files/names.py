@@ -7,7 +7,7 @@ not followed.
 
 import os
 from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from stepwise_server.errors import ApiError, invalid
 
@@ -68,20 +68,30 @@ def from_url_path(raw: bytes | str) -> str:
         raise invalid("a file's name is no valid UTF-8") from None
 
 
-def from_url(url: str, hosts: Iterable[str]) -> str | None:
-    """Return the name that a stored URL means, or None if it is not one of ours.
+def as_uploaded(name: str) -> str:
+    """Return the name that the SDK gives to a file of this name: it percent-encodes project and task beforehand.
+
+    The URIs of models hold that name as it is. Whoever asks for one percent-decodes it once too often.
+    """
+    return quote(name, safe="'[]{}()$^,.; -_+=/")
+
+
+def from_url(url: str, hosts: Iterable[str]) -> list[str]:
+    """Return the names that a stored URL may mean, the likelier first; none if it is not one of ours.
 
     Args:
-        url: such as `http://host:8008/files/project/task.id/artifacts/a/a.json`, or only its path.
+        url: such as `http://host:8008/files/project/task.id/artifacts/a/a.json`, or only its path. Artifacts have
+            URLs, to be decoded; models have the name as it is, `#` and all.
         hosts: `host:port` under which clients know this server.
     """
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         if parts.netloc and f"{parts.hostname}:{port}" not in set(hosts):
-            return None
-        # A `#` or `?` that a client left unquoted belongs to the name no more than in a request.
-        prefix, _, rest = parts.path.partition("/files/")
-        return from_url_path(rest) if rest and not prefix else None
+            return []
+        if not parts.path.startswith("/files/"):
+            return []
+        rest = url.partition("/files/")[2]
+        return [from_url_path(rest), clean(rest)]
     except (ValueError, ApiError):
-        return None
+        return []

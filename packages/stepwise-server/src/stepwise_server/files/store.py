@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from loguru import logger as log
 
@@ -148,10 +148,10 @@ class FileStore:
         Raises:
             ApiError: 400/12 if the name would lead out of the store.
         """
-        row = self._database.read(lambda tx: tx.one("SELECT size, sha256 FROM files WHERE path = ?", [name]))
+        row = self._database.read(lambda tx: _first_of(tx, [name, names.as_uploaded(name)]))
         if row is None:
             return None
-        place = self.root / name
+        place = self.root / row[0]
         self._require_inside(place.parent)
         try:
             descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
@@ -160,8 +160,8 @@ class FileStore:
             return None
         content = os.fdopen(descriptor, "rb")
         facts = os.fstat(descriptor)
-        sha256 = row[1] if row[0] == facts.st_size else None
-        return StoredFile(name, content, facts.st_size, facts.st_mtime, sha256)
+        sha256 = row[2] if row[1] == facts.st_size else None
+        return StoredFile(row[0], content, facts.st_size, facts.st_mtime, sha256)
 
     def delete(self, name: str, *, folders: bool = False) -> list[str]:
         """Delete a file, and return the names of what was deleted.
@@ -170,7 +170,8 @@ class FileStore:
             name: of the file.
             folders: whether the name of a folder means all files below it.
         """
-        return self._database.write(lambda tx: self._remove(tx, [name], folders=folders))
+        wanted = [[name, names.as_uploaded(name)]]
+        return self._database.write(lambda tx: self._remove(tx, wanted, folders=folders))
 
     def delete_urls(self, urls: Iterable[str]) -> int:
         """Delete the files that these URLs mean, soon and without waiting, so that any thread may call this.
@@ -181,17 +182,21 @@ class FileStore:
         Returns:
             How many of the URLs are ours.
         """
-        ours = {name for url in urls if (name := names.from_url(url, self._hosts)) is not None}
+        ours = [found for url in urls if (found := names.from_url(url, self._hosts))]
         if ours:
-            self._database.submit(lambda tx: self._remove(tx, sorted(ours)))
+            self._database.submit(lambda tx: self._remove(tx, ours))
         return len(ours)
 
-    def _remove(self, tx: Transaction, wanted: Sequence[str], *, folders: bool = False) -> list[str]:
+    def _remove(
+        self, tx: Transaction, wanted: Sequence[Sequence[str]], *, folders: bool = False
+    ) -> list[str]:
+        """Delete of each several possible names the first that exists; with `folders`, and all below it."""
         found: list[str] = []
-        for name in wanted:
-            found += tx.column("SELECT path FROM files WHERE path = ?", [name])
+        for possible in wanted:
+            row = _first_of(tx, possible)
+            found += [row[0]] if row else []
             if folders:  # "0" is the sign after "/"
-                below = [f"{name}/", f"{name}0"]
+                below = [f"{possible[0]}/", f"{possible[0]}0"]
                 found += tx.column("SELECT path FROM files WHERE path > ? AND path < ?", below)
         for name in found:
             tx.execute("DELETE FROM files WHERE path = ?", [name])
@@ -210,6 +215,12 @@ class FileStore:
         except (OSError, ApiError) as error:
             if getattr(error, "errno", None) not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
                 log.warning("{} could not be removed: {}", place, error)
+
+
+def _first_of(tx: Transaction, possible: Sequence[str]) -> tuple[Any, ...] | None:
+    """Return path, size and hash of the first of several possible names that is stored."""
+    rows = (tx.one("SELECT path, size, sha256 FROM files WHERE path = ?", [name]) for name in possible)
+    return next((row for row in rows if row), None)
 
 
 def _make_durable(folder: Path) -> None:
