@@ -12,8 +12,9 @@ import pytest
 
 from stepwise_server import limits
 from stepwise_server.auth import accounts
+from stepwise_server.auth.browser import check_host
 from stepwise_server.auth.published import PUBLISHED
-from stepwise_server.errors import ServerError
+from stepwise_server.errors import ApiError, ServerError
 from stepwise_server.installation import Client, client_credentials, open_services, read_client, write_client
 from stepwise_server.services import Settings
 from stepwise_server.testing import ApiFailure, LocalServer
@@ -305,6 +306,18 @@ def test_a_name_that_was_bound_to_us_is_refused(server: LocalServer) -> None:
     assert status(server, "POST", "users.get_current_user", rebound) == 403
     token = server.login(*client_credentials(server.settings.folder))
     assert status(server, "POST", "users.get_current_user", {**rebound, **bearer(token)}) == 200, "no cookie"
+
+
+@pytest.mark.parametrize("host", ["ml.example", "ml.example:443", "LOCALHOST", "127.0.0.1:1", "[::1]:8008"])
+def test_our_names_are_those_of_this_machine_and_the_url(host: str) -> None:
+    check_host({"host": host}, Settings(Path(), url="https://ml.example"))
+
+
+@pytest.mark.parametrize("host", ["", "ml.example.evil", "[", "evil.example:8008"])
+def test_other_names_are_not_ours(host: str) -> None:
+    with pytest.raises(ApiError, match="unknown host"):
+        check_host({"host": host}, Settings(Path(), url="https://ml.example"))
+    check_host({"host": host}, Settings(Path(), host="0.0.0.0"))  # there, any name may lead to us
 
 
 @pytest.mark.parametrize("endpoint", ["auth.logout", "login.logout"])

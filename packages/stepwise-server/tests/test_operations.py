@@ -254,6 +254,11 @@ def test_metrics(tmp_path: Path) -> None:
         assert found['stepwise_request_seconds_bucket{le="+Inf"}'] == count == 4  # with auth.login
         assert found["stepwise_database_bytes"] > 0 and found["stepwise_resident_memory_bytes"] > 1e7
         assert found['stepwise_queue_tasks{queue="default"}'] == 0
+        task = server.api("tasks.create", name="a task", type="training")["id"]
+        server.events(*({"type": "log", "task": task, "msg": "a line"} for _ in range(3)))
+        found = metrics(server)
+        assert found["stepwise_events_total"] == 3
+        assert found['stepwise_tasks{status="created"}'] == 1
         assert found["stepwise_writes_waiting"] == 0 and found["stepwise_uptime_seconds"] > 0
 
 

@@ -76,7 +76,8 @@ class Monitor:
     def text(self, services: Services) -> str:
         """Return all figures in Prometheus' text format."""
         lines = ["# TYPE stepwise_requests_total counter"]
-        for (endpoint, code), count in sorted(self.requests.items()):
+        counted = list(self.requests.items())  # a copy: the event loop goes on counting
+        for (endpoint, code), count in sorted(counted):
             lines.append(f'stepwise_requests_total{{endpoint="{endpoint}",code="{code}"}} {count}')
         lines.append("# TYPE stepwise_request_seconds histogram")
         total = 0

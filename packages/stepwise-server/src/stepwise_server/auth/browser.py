@@ -17,7 +17,8 @@ def check_host(headers: Mapping[str, str], settings: Settings) -> None:
     Raises:
         ApiError: 403/20.
     """
-    if settings.host in LOOPBACK and _with_port(headers.get("host", "")) not in settings.hosts:
+    ours = {host.rpartition(":")[0] for host in settings.hosts}
+    if settings.host in LOOPBACK and _name("//" + headers.get("host", "")) not in ours:
         raise ApiError(403, 20, "Forbidden (unknown host; is --url set?)", host=headers.get("host", ""))
 
 
@@ -47,11 +48,3 @@ def _name(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def _with_port(host: str) -> str:
-    try:
-        parts = urlsplit("//" + host)
-        return f"{parts.hostname}:{parts.port or 80}"
-    except ValueError:
-        return ""
