@@ -1,5 +1,6 @@
 """Every method of the logger leaves an event with exactly the values it was given."""
 
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -195,3 +196,42 @@ def test_log_training_experiment_describes_the_model(tmp_path: Path) -> None:
     assert journal.parameters() == config
     assert journal.single_values() == {"num_parameters": 10, "num_trainable_parameters": 6}
     assert Text("model", "TinyNet(two layers)") in [record.event for record in journal.records]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("__init__", "project_name experiment_name config tags notes entity backends"),
+        ("log_training_step", "loss learning_rate gradient_norm step epoch metrics"),
+        ("log_validation_step", "loss perplexity step epoch metrics"),
+        ("log_epoch", "epoch train_loss val_loss metrics"),
+        ("log_hyperparameters", "hyperparameters"),
+        ("log_custom_metric", "metric_name value step info"),
+        (
+            "log_checkpoint",
+            "model optimizer epoch step loss filepath is_best additional_metadata",
+        ),
+        ("log_text_generation", "prompt generated_text temperature top_p max_tokens step"),
+        (
+            "log_hyperparameter_ablation",
+            "ablation_name baseline_metrics ablated_metrics ablation_config step",
+        ),
+        ("log_experiment_summary", "values"),
+        ("log_figure", "name figure step"),
+        ("log_image", "name image step"),
+        ("log_histogram", "name values step"),
+        ("log_table", "name rows columns step"),
+        ("log_text", "name text step"),
+        ("log_artifact", "name value metadata step"),
+        ("log_model", "name path framework tags metadata config labels publish"),
+        ("log_single_value", "name value"),
+        ("log_config_object", "name config"),
+        ("log_dataset", "name version project info"),
+        ("watch", "model every histograms prefix"),
+        ("finish", "status"),
+    ],
+)
+def test_methods_have_the_names_and_arguments_that_scripts_know(method: str, arguments: str) -> None:
+    parameters = inspect.signature(getattr(ExperimentLogger, method)).parameters
+    assert set(arguments.split()) <= set(parameters)
+    assert list(parameters)[1] == arguments.split()[0]
