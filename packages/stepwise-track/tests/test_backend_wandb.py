@@ -302,6 +302,27 @@ def test_online_after_a_kill_nothing_is_twice_and_nothing_is_missing(
     assert run.exit_code == 0
 
 
+@pytest.mark.parametrize("after_s", [0, 4])
+def test_online_console_lines_come_once(tmp_path: Path, server: WandbServer, after_s: float) -> None:
+    run_dir = tmp_path / "run"
+    code = "for n in range(12): logger.log_single_value('n', n); print(f'line {n}'); print(); time.sleep(0.4)"
+    program = f"""
+import time
+from stepwise_track import ExperimentLogger
+with ExperimentLogger("p", run_dir={str(run_dir)!r}, system_metrics=False, log_code=False) as logger:
+    {code}
+    logger.log_training_step(loss=1.0, step=1)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    records = deliveries(run_dir)
+    printed = [one.seq for one in records if isinstance(one.event, Console)]
+    assert len(printed) > 2
+    killed_delivery("wandb", run_dir, printed[1], len(records) - 1, after_s)
+    deliver_rest("wandb", run_dir, printed[1], len(records) - 1)
+    lines = [line.partition(" ")[2] for line in only_run(server).console.values()]
+    assert lines == [text for n in range(12) for text in (f"line {n}", "")]
+
+
 def test_online_a_server_that_goes_and_comes_back_gets_everything_once(
     tmp_path: Path, server: WandbServer
 ) -> None:

@@ -102,6 +102,9 @@ class WandbServer:
         }  # fmt: skip
         return {"project": {"run": facts}}
 
+    def _RunConsoleLines(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"model": {"bucket": {"logLineCount": len(self.runs[given["name"]].console)}}}
+
     def _RunFiles(self, given: dict[str, Any]) -> dict[str, Any]:
         wanted, files = given.get("fileNames") or [], self.runs[given["name"]].files
         edges = [

@@ -38,8 +38,7 @@ class WandbBackend(Backend):
         "picture": "SVG as HTML; plotly figures need plotly, else they and other formats are artifacts",
         "histogram": "at most 512 bins: neighbours are joined",
         "dataset": "as `input_datasets` of the config",
-        "console": "stdout and stderr in one, stamped with the time of delivery; online, lines of the batch in which "
-        "a worker was killed may come twice",
+        "console": "stdout and stderr in one, stamped with the time of delivery",
         "checkpoint": "a file that was changed before its turn came is left out",
     }
 
@@ -139,6 +138,7 @@ class WandbBackend(Backend):
             FileFinder(self._run, keep=not self._online),
             has_rows_until=max(self._session.last_step, at_server),
             has_all_until=max(state.get("seq", 0) if self._online else 0, at_server),
+            has_lines=self._session.console_lines() if self._online else None,
             upload_wait=self._session.wait_for_artifact if self._online else None,
         )
         counted = dict(self._run.degraded)

@@ -35,6 +35,13 @@ POLL_S = 0.5
 USERS_DATA_DIR = os.environ.get("WANDB_DATA_DIR")
 """Where the user wants the SDK to keep what it uploads; unless set, within the folder of the session."""
 
+CONSOLE_LINES = """
+query RunConsoleLines($project: String!, $entity: String!, $name: String!) {
+    model(name: $project, entityName: $entity) { bucket(name: $name) { logLineCount } }
+}
+"""
+"""A part of what the SDK asks when it resumes a run (`RunResumeStatus`) and keeps to itself."""
+
 REFUSED = re.compile(
     r"\b40[0134]\b|permission denied|not authorized|unauthorized|API key|relogin", re.IGNORECASE
 )
@@ -119,6 +126,16 @@ class Session:
             return True
         there = {file.name for file in self._server().files(names=list(media)) if file.size}
         return there.issuperset(media)
+
+    def console_lines(self) -> int | None:
+        """Return how many lines of the console the server has; None if it does not say."""
+        if not self.run.resumed:
+            return 0
+        with translated():
+            answer = self._server()._exec(CONSOLE_LINES)
+        bucket = ((answer or {}).get("model") or {}).get("bucket") or {}
+        lines: int | None = bucket.get("logLineCount")
+        return lines
 
     def _server(self) -> Any:
         """Return the run as W&B's public API knows it."""

@@ -42,7 +42,8 @@ class Writer:
         run: the run of the SDK.
         files: finds files of the run.
         has_rows_until: number of the last record whose row W&B has.
-        has_all_until: number of the last record of which W&B has everything, also files and console lines.
+        has_all_until: number of the last record of which W&B has everything, also files.
+        has_lines: lines of the console that W&B has; None if it cannot be asked.
         upload_wait: waits until an artifact is uploaded; None if nothing is uploaded now.
 
     Attributes:
@@ -57,12 +58,13 @@ class Writer:
         *,
         has_rows_until: int,
         has_all_until: int,
+        has_lines: int | None,
         upload_wait: Callable[[wandb.Artifact], None] | None,
     ) -> None:
         self._context, self._run, self._files = context, run, files
         self._has_rows_until, self._has_all_until = has_rows_until, has_all_until
-        self._upload_wait = upload_wait
-        self._written = self._lost = self.last_row = 0
+        self._has_lines, self._upload_wait = has_lines, upload_wait
+        self._written = self._lines = self._lost = self.last_row = 0
         self._defined: set[str] = set()
         self._media: list[str] = []
         self._config: dict[str, Any] = {}
@@ -219,25 +221,34 @@ class Writer:
 
     def _words(self, one: Delivery) -> None:
         """Write what is words to the console, and a configuration to the files of the run."""
-        if isinstance(one.event, EventsLost):
-            self._lost += one.event.count
-            self._run.summary.update({"events_lost": self._lost})
-        if one.seq <= self._has_all_until:
-            return
         match one.event:
             case Console(stream, text, dropped):
                 if stream == "stderr":
                     self._context.degrade("console", "stderr and stdout in one")
-                self._run.write_logs((f"[{dropped} lines left out]\n" if dropped else "") + text)
+                self._say(one, (f"[{dropped} lines left out]\n" if dropped else "") + text)
             case RunResumed(step):
-                self._run.write_logs(f"[resumed after step {step}]")
+                self._say(one, f"[resumed after step {step}]")
             case EventsLost(count, reason):
-                self._run.write_logs(f"[{count} events were lost here: {reason}]")
-            case Configuration(name, text):
+                self._lost += count
+                self._run.summary.update({"events_lost": self._lost})
+                self._say(one, f"[{count} events were lost here: {reason}]")
+            case Configuration(name, text) if one.seq > self._has_all_until:
                 path = Path(self._run.dir) / "configuration" / safe_name(name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
                 self._run.save(str(path), base_path=self._run.dir, policy="now")
+
+    def _say(self, one: Delivery, text: str) -> None:
+        """Write lines to the console. Those that the server has are skipped: they come in order, so a count tells."""
+        lines = text.split("\n")
+        new = lines
+        if self._has_lines is not None:
+            new = lines[max(0, self._has_lines - self._lines) :]
+        elif one.seq <= self._has_all_until:
+            new = []
+        self._lines += len(lines)
+        if new:
+            self._run.write_logs("\n".join(new) + "\n")
 
 
 def _artifact_name(name: str) -> str:
