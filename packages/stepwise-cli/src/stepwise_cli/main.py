@@ -21,8 +21,9 @@ COMMANDS = {
     "attention": ("stepwise_cli.commands.attention:attention", "Draw where a trained model looks."),
     "inspect": ("stepwise_cli.commands.inspect:inspect", "Draw and count the model of a run or a config."),
     "config": ("stepwise_cli.commands.config:config", "Start, show, check and describe configurations."),
-    "data": ("stepwise_cli.commands.data:data", "List, show and prepare datasets."),
+    "data": ("stepwise_cli.commands.data:data", "List, show, prepare and version datasets."),
     "runs": ("stepwise_cli.commands.runs:runs", "List, show, rank and compare runs."),
+    "remote": ("stepwise_cli.commands.remote:remote", "Run tasks again on other machines."),
     "server": ("stepwise_cli.commands.server:server", "Run a ClearML server on this machine."),
     "verify": ("stepwise_cli.commands.verify:verify", "Prove that resuming and looking change nothing."),
 }
@@ -60,8 +61,8 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     commands={name: click.Command(name, help=summary) for name, (_, summary) in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 configuration, 4 server unreachable, 6 data, 7 diverged (NaN), "
-    "130 interrupted. STEPWISE_DEBUG=1 adds the traceback to an error.",
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 configuration, 4 server unreachable, 5 not authorised, 6 data, "
+    "7 diverged (NaN), 130 interrupted. STEPWISE_DEBUG=1 adds the traceback to an error.",
 )
 @click.version_option(__version__, prog_name="stepwise", message="%(prog)s %(version)s")
 def stepwise() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import click
 
@@ -36,9 +36,15 @@ def track_options(command: Command) -> Command:
 
 
 def named_trackers(track: str | None, configured: list[str] | None, *, no_wandb: bool) -> list[str]:
-    """Return the trackers that --track, the configuration or the environment name, without what --no-wandb forbids."""
+    """Return the trackers that --track, the configuration or the environment name, without what --no-wandb forbids.
+
+    What an agent runs goes to ClearML too, unless --track says otherwise: it has a task there.
+    """
+    from stepwise_cli.remote.agent import agents_task
     from stepwise_cli.trackers import chosen_trackers
 
+    if track is None and agents_task():
+        configured = [*dict.fromkeys(["clearml", *(configured or [])])]
     names = chosen_trackers(configured if track is None else track.split(","))
     return [name for name in names if not (no_wandb and name == "wandb")]
 
@@ -61,7 +67,15 @@ def config_options(command: Command) -> Command:
     return click.argument("config", required=False)(command)
 
 
-def chosen_config(argument: str | None, option: str | None, default: str = "dates") -> str:
+@overload
+def chosen_config(argument: str | None, option: str | None, default: str = "dates") -> str: ...
+
+
+@overload
+def chosen_config(argument: str | None, option: str | None, default: str | None) -> str | None: ...
+
+
+def chosen_config(argument: str | None, option: str | None, default: str | None = "dates") -> str | None:
     """Return the configuration that was named, by argument or by --config.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`stepwise data`: what there is to learn from, what it looks like, and how to keep it as files."""
+"""`stepwise data`: what there is to learn from, what it looks like, and how to keep it as files and versions."""
 
 import json
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stepwise_cli.commands.data_versions import pull_command, push_command, versions_command
 from stepwise_cli.options import chosen_config, config_options
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ BAR_WIDTH = 30
 
 @click.group()
 def data() -> None:
-    """List, show and prepare datasets."""
+    """List, show, prepare and version datasets."""
+
+
+for versioning in (push_command, pull_command, versions_command):
+    data.add_command(versioning)
 
 
 @data.command("list")

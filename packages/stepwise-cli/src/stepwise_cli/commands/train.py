@@ -38,7 +38,10 @@ def train(
     settings to use again. Without it: `dates`.
 
     Ctrl-C saves a checkpoint and stops; `stepwise resume` goes on, exact to the bit.
+
+    Where clearml-agent runs it, the settings are those of the task, as they stand on the server.
     """
+    from stepwise_cli.remote.agent import edited_settings, run_name_of
     from stepwise_core.config import load_config
 
     shortcuts = {
@@ -47,13 +50,15 @@ def train(
         "training.device": device,
     }
     flags = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in shortcuts.items() if value)]
-    resolved = load_config(chosen_config(config, config_option), flags)
+    edited = edited_settings()
+    source = chosen_config(config, config_option, default=None if edited else "dates")
+    resolved = load_config(source, flags, tasks=edited)
 
     from stepwise_cli.training.execute import execute
     from stepwise_core.runs import create_run
     from stepwise_core.training.session import start_session
 
-    folder = create_run(runs_dir, run_name, resolved)
+    folder = create_run(runs_dir, run_name or run_name_of(resolved.config), resolved)
     trackers = named_trackers(track, resolved.config.logging.backends, no_wandb=no_wandb)
     execute(
         folder,

@@ -8,16 +8,19 @@ from pathlib import Path
 from loguru import logger as log
 
 from stepwise_cli.console import console, error_console
+from stepwise_cli.remote.agent import ENTRY_POINT, FINISH_WAIT_S, agents_task, stopping_when_told
+from stepwise_cli.remote.datasets import fetch_data
 from stepwise_cli.trackers import tracker_links
 from stepwise_cli.training.conclude import conclude
 from stepwise_cli.training.journal import JournalListener
 from stepwise_cli.training.progress import ProgressDisplay
 from stepwise_core.config import Config
+from stepwise_core.data.dataset import SPLITS
 from stepwise_core.runs import RunFolder
 from stepwise_core.training.interrupts import catch_stop_signals
 from stepwise_core.training.loop import Trainer
 from stepwise_core.training.session import Session
-from stepwise_track import ExperimentLogger
+from stepwise_track import ExperimentLogger, limits
 
 
 def execute(
@@ -42,11 +45,12 @@ def execute(
     """
     with folder.locked(), _log_file(folder.path / "run.log"):
         with error_console().status("preparing data"):
+            fetch_data(config.data)
             session = prepare()
         for remark in [*session.dataset.remarks, *_left_out(session)]:
             log.warning(remark)
         with _open_logger(folder, config, session, trackers) as logger:
-            with catch_stop_signals() as stop, ProgressDisplay() as display:
+            with catch_stop_signals() as stop, stopping_when_told(), ProgressDisplay() as display:
                 Trainer(session, [display, JournalListener(logger, config.logging, folder.path)], stop).run()
             if evaluate:
                 conclude(folder, session.dataset, logger)
@@ -79,9 +83,12 @@ def _open_logger(
         dataset=session.dataset.name,
         resume_step=session.state.step if begun else None,
         log_code=settings.log_code,
+        entry_point=ENTRY_POINT,
         backends=trackers,
+        finish_wait_s=FINISH_WAIT_S if agents_task() else limits.FINISH_WAIT_S,
     )
-    logger.log_hyperparameters({"dataset_version": session.dataset.version})
+    sizes: dict[str, int] = {split: len(session.dataset.split(split)) for split in SPLITS}
+    logger.log_dataset(session.dataset.name, session.dataset.version, info=sizes)
     return logger
 
 

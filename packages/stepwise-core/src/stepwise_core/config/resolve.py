@@ -85,7 +85,7 @@ def load_config(
     for text in overrides:
         flags |= _parse_override(text)
     layers.append(("flag", flags))
-    layers += [(origin, from_texts(texts)) for origin, texts in (tasks or {}).items()]
+    layers += [(origin, _flatten(from_texts(texts))) for origin, texts in (tasks or {}).items()]
     return _resolve(layers)
 
 

@@ -12,11 +12,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 from urllib.parse import quote
 
 from filelock import FileLock
@@ -290,7 +290,26 @@ class DataStore:
         write_atomic(path, version.model_dump_json(indent=2) + "\n")
 
 
-def choose(versions: list[Version], wanted: str) -> Version | None:
+class Numbered(Protocol):
+    """A version of a dataset, wherever it is kept."""
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+
+    @property
+    def number(self) -> str:
+        """What people call it."""
+
+    @property
+    def hash(self) -> str:
+        """What it is."""
+
+
+AnyVersion = TypeVar("AnyVersion", bound=Numbered)
+
+
+def choose(versions: Iterable[AnyVersion], wanted: str) -> AnyVersion | None:
     """Return the version with a hash or a number, or None.
 
     Raises:
