@@ -100,3 +100,27 @@ def test_what_the_server_says_of_itself(server: LocalServer) -> None:
     assert server.api("server.config")["port"] == server.port
     assert {"name": "auth.login", "min_version": "1.0"} in server.api("server.endpoints")["endpoints"]
     assert server.api("server.get_stats")["users"] >= 1
+
+
+OURS = [
+    *("auth.login", "auth.get_credentials", "auth.create_credentials", "auth.edit_credentials"),
+    *("auth.revoke_credentials", "auth.create_user", "auth.edit_user", "auth.validate_token"),
+    *("auth.get_token_for_user", "auth.fixed_users_mode", "login.supported_modes", "login.logout"),
+    *("users.get_current_user", "users.get_preferences", "users.set_preferences", "users.update"),
+    *("users.create", "users.delete", "server.info", "server.report_stats_option", "server.config"),
+]
+NAMES = ["access_key", "avatar", "company", "expiration_sec", "id", "label", "name", "preferences", "role"]
+PARAMETERS = st.dictionaries(
+    st.sampled_from([*NAMES, "token", "user", "return_updated", "given_name", "email"]),
+    JSON | st.sampled_from(["__tests__", "admin", "guest", "\0", "x" * 5000, 1e308, -1, {"a.b": {"$c": 1}}]),
+    max_size=5,
+)
+
+
+@given(endpoint=st.sampled_from(OURS), params=PARAMETERS)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_parameters_make_it_fail(server: LocalServer, endpoint: str, params: dict[str, object]) -> None:
+    try:
+        server.api(endpoint, **params)
+    except ApiFailure as failure:
+        assert 400 <= failure.code < 500, f"{endpoint} {params}: {failure}"

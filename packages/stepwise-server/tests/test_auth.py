@@ -151,6 +151,12 @@ def test_people_log_in_with_a_password(fresh: LocalServer) -> None:
     assert refused(fresh, "auth.login", basic(client.username, "wrong")) == (401, 22)
 
 
+def test_a_user_without_password_does_not_log_in(fresh: LocalServer) -> None:
+    add_user(fresh, "Ann", username="ann")
+    for password in ("", "None", "0" * 32):
+        assert refused(fresh, "auth.login", basic("ann", password)) == (401, 22)
+
+
 def test_guessing_has_to_wait(fresh: LocalServer) -> None:
     client = read_client(fresh.settings.folder)
     for _ in range(limits.FAILED_LOGINS):

@@ -137,9 +137,8 @@ def _by_pair(tx: Transaction, name: str, secret: str) -> Identity | None:
     if row:
         return Identity(row[1], row[2], row[3], name) if secrets.secret_matches(secret, row[0]) else None
     row = tx.one("SELECT password_hash, id, name, role FROM users WHERE username = ?", [name])
-    if row and row[0] and secrets.password_matches(secret, row[0]):
-        return Identity(row[1], row[2], row[3])
-    return None
+    matches = secrets.password_matches(secret, row[0] if row else None)
+    return Identity(row[1], row[2], row[3]) if row and matches else None
 
 
 def act_as(tx: Transaction, user: str, admin: Identity) -> Identity:
