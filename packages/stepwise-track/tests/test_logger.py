@@ -234,4 +234,4 @@ def test_log_training_experiment_describes_the_model(tmp_path: Path) -> None:
 def test_methods_have_the_names_and_arguments_that_scripts_know(method: str, arguments: str) -> None:
     parameters = inspect.signature(getattr(ExperimentLogger, method)).parameters
     assert set(arguments.split()) <= set(parameters)
-    assert list(parameters)[1] == arguments.split()[0]
+    assert list(parameters)[1] == arguments.split(maxsplit=1)[0]
