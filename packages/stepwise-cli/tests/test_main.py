@@ -63,10 +63,10 @@ def test_version_is_the_installed_one() -> None:
 
 
 def test_unknown_command_is_answered_with_the_nearest_one() -> None:
-    result = run_stepwise("trian")
+    result = run_stepwise("evalaute")
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
-        "error: No such command 'trian'. Did you mean 'train'?",
+        "error: No such command 'evalaute'. Did you mean 'evaluate'?",
         "  next: stepwise --help",
     ]
 
@@ -85,7 +85,7 @@ def test_without_a_command_the_help_is_shown() -> None:
 
 
 def test_completion_offers_command_names_without_importing_them() -> None:
-    completion = {"_STEPWISE_COMPLETE": "bash_complete", "COMP_WORDS": "stepwise re", "COMP_CWORD": "1"}
+    completion = {"_STEPWISE_COMPLETE": "bash_complete", "COMP_WORDS": "stepwise res", "COMP_CWORD": "1"}
     assert run_stepwise(**completion).stdout.split() == ["plain,resume"]
 
 

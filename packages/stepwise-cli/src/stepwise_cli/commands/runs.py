@@ -1,6 +1,5 @@
 """`stepwise runs`: list, show, rank and compare the runs in a folder, from their journals alone."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from stepwise_cli.console import console, finite, print_json
+from stepwise_cli.console import console, print_json
 from stepwise_cli.options import json_option, runs_dir_option
+from stepwise_cli.tables import cell, clean, duration, new_table, number, print_if_filled
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from stepwise_track.reader import Point, RunJournal
     from stepwise_track.summary import RunSummary
 
@@ -60,14 +58,14 @@ def list_command(runs_dir: Path, sort: str, words: str | None, as_json: bool) ->
             f"None of the {len(found)} runs in {runs_dir} has {words!r}. See them all: stepwise runs list"
         )
     else:
-        table = _table(None, "run", "status", ">started", ">took", ">steps", ">val.\nloss", "tags")
+        table = new_table(None, "run", "status", ">started", ">took", ">steps", ">val.\nloss", "tags")
         for column in table.columns[:-1]:  # names are there to be copied, numbers to be read
             column.no_wrap = True
         for run in chosen:
-            age = _duration(time.time() - run.started).split()[0]
-            cells = [f"{age} ago", _duration(run.duration), str(run.steps)]
+            age = duration(time.time() - run.started).split()[0]
+            cells = [f"{age} ago", duration(run.duration), str(run.steps)]
             best = f"{run.best.value:.4g}" if run.best else ""
-            table.add_row(_clean(run.name), _status(run), *cells, best, _clean(", ".join(run.tags)))
+            table.add_row(clean(run.name), _status(run), *cells, best, clean(", ".join(run.tags)))
         console().print(table)
 
 
@@ -105,58 +103,58 @@ def show_command(run: str, runs_dir: Path, as_json: bool) -> None:
         print_json(_as_json(summary) | {"parameters": parameters, "series": curve_facts, "files": files})
         return
     _print_heading(summary)
-    _print_pairs("Parameters", ((name, _cell(value)) for name, value in parameters.items()))
-    _print_pairs("Single values", ((name, _number(value)) for name, value in summary.single_values.items()))
+    _print_pairs("Parameters", ((name, cell(value)) for name, value in parameters.items()))
+    _print_pairs("Single values", ((name, number(value)) for name, value in summary.single_values.items()))
     _print_curves(curves)
     _print_files(files)
 
 
 def _print_heading(run: "RunSummary") -> None:
     """Print what the run is and how it is, with anything that is wrong."""
-    table = _table(None, "", "")
+    table = new_table(None, "", "")
     table.show_header = False
     process = run.process
     where = f", process {process.pid} on {process.host}" if process and run.status == "running" else ""
-    table.add_row("run", _clean(run.name))
-    table.add_row("status", _status(run) + _clean(where))
-    table.add_row("project", _clean(" · ".join(filter(None, [run.project, run.model_type, run.dataset]))))
+    table.add_row("run", clean(run.name))
+    table.add_row("status", _status(run) + clean(where))
+    table.add_row("project", clean(" · ".join(filter(None, [run.project, run.model_type, run.dataset]))))
     table.add_row("started", f"{datetime.fromtimestamp(run.started):%Y-%m-%d %H:%M:%S}")
-    table.add_row("took", f"{_duration(run.duration)} for {run.steps} steps")
+    table.add_row("took", f"{duration(run.duration)} for {run.steps} steps")
     facts = {"tags": ", ".join(run.tags), "notes": run.notes, "problem": run.problem or ""}
     if run.lost_events:
         facts["lost"] = f"{run.lost_events} events could not be written"
     for name, text in facts.items():
         if text:
-            table.add_row(name, _clean(text))
-    table.add_row("folder", _clean(str(run.path)))
+            table.add_row(name, clean(text))
+    table.add_row("folder", clean(str(run.path)))
     console().print(table)
 
 
 def _print_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> None:
-    table = _table(title, "name", "value")
+    table = new_table(title, "name", "value")
     for name, value in pairs:
-        table.add_row(_clean(name), value)
-    _print_if_filled(table)
+        table.add_row(clean(name), value)
+    print_if_filled(table)
 
 
 def _print_curves(curves: "dict[str, list[Point]]") -> None:
     """Print every curve in a line: where it ends, its range, its shape."""
-    table = _table("Curves", "series", ">points", ">at", ">last", ">min", ">max", "shape")
+    table = new_table("Curves", "series", ">points", ">at", ">last", ">min", ">max", "shape")
     for name, points in sorted(curves.items()):
         facts = _curve_facts(points)
-        numbers = [_number(facts["step"]), *(f"{facts[key]:.4g}" for key in ("last", "min", "max"))]
+        numbers = [number(facts["step"]), *(f"{facts[key]:.4g}" for key in ("last", "min", "max"))]
         shape = sparkline([value for _, value, _ in points])
-        table.add_row(_clean(name), str(facts["points"]), *numbers, shape)
-    _print_if_filled(table)
+        table.add_row(clean(name), str(facts["points"]), *numbers, shape)
+    print_if_filled(table)
 
 
 def _print_files(files: list[dict[str, Any]]) -> None:
-    table = _table("Files", "kind", "name", ">step", ">size", "path")
+    table = new_table("Files", "kind", "name", ">step", ">size", "path")
     for file in files:
         step = "" if file["step"] is None else str(file["step"])
         size = f"{file['size']:,}" + ("" if file["present"] else " (gone)")
-        table.add_row(file["kind"], _clean(file["name"]), step, size, _clean(file["path"]))
-    _print_if_filled(table)
+        table.add_row(file["kind"], clean(file["name"]), step, size, clean(file["path"]))
+    print_if_filled(table)
 
 
 def _files(journal: "RunJournal", run_dir: Path) -> Iterable[dict[str, Any]]:
@@ -237,11 +235,11 @@ def best_command(metric: str, mode: Literal["min", "max"] | None, runs_dir: Path
         ]
         print_json({"mode": mode, "runs": rows})
         return
-    table = _table(None, "", "run", f">{metric}", ">step")
+    table = new_table(None, "", "run", f">{metric}", ">step")
     table.columns[1].no_wrap = True
     for place, (name, value) in enumerate(ranked):
         step = "" if value.step is None else str(value.step)
-        table.add_row("★" if place == 0 else "", _clean(name), _number(value.value), step)
+        table.add_row("★" if place == 0 else "", clean(name), number(value.value), step)
     console().print(table)
 
 
@@ -259,76 +257,27 @@ def compare_command(run: tuple[str, ...], runs_dir: Path, as_json: bool) -> None
     if as_json:
         print_json(asdict(result))
         return
-    parameters = _table("Parameters that differ", "parameter", *map(_clean, result.runs))
+    parameters = new_table("Parameters that differ", "parameter", *map(clean, result.runs))
     for name, values in result.parameters.items():
-        cells = [_cell(values[one]) if one in values else "-" for one in result.runs]
-        parameters.add_row(_clean(name), *cells)
-    metrics = _table("Final metrics", "metric", *(f">{_clean(one)}" for one in result.runs))
+        cells = [cell(values[one]) if one in values else "-" for one in result.runs]
+        parameters.add_row(clean(name), *cells)
+    metrics = new_table("Final metrics", "metric", *(f">{clean(one)}" for one in result.runs))
     for name, values in result.metrics.items():
         best = result.best.get(name)
         cells = [
-            ("★ " if one == best else "") + _number(values[one]) if one in values else "-"
+            ("★ " if one == best else "") + number(values[one]) if one in values else "-"
             for one in result.runs
         ]
-        metrics.add_row(_clean(name), *cells)
+        metrics.add_row(clean(name), *cells)
     if not result.parameters:
         click.echo("All parameters are equal.")
-    _print_if_filled(parameters)
-    _print_if_filled(metrics)
+    print_if_filled(parameters)
+    print_if_filled(metrics)
 
 
 def _as_json(run: "RunSummary") -> dict[str, Any]:
     return asdict(run) | {"path": str(run.path)}
 
 
-def _table(title: str | None, *columns: str) -> "Table":
-    """Make a table; a column whose name begins with `>` holds numbers."""
-    from rich import box
-    from rich.table import Table
-
-    heading = f"\n[bold]{title}" if title else None
-    table = Table(title=heading, title_justify="left", title_style="", box=box.SIMPLE_HEAD, show_edge=False)
-    table.padding = (0, 1, 0, 0)
-    for name in columns:
-        table.add_column(
-            name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold"
-        )
-    return table
-
-
-def _print_if_filled(table: "Table") -> None:
-    if table.row_count:
-        console().print(table)
-
-
-def _clean(text: str) -> str:
-    """Make any text safe to print: control characters are shown, and `[` is no markup of rich."""
-    from rich.markup import escape
-
-    shown = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    return escape("".join(shown))
-
-
-def _cell(value: Any) -> str:
-    """Show a parameter."""
-    return _clean(value if isinstance(value, str) else json.dumps(finite(value), ensure_ascii=False))
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
-
-
 def _status(run: "RunSummary") -> str:
     return f"[{STATUS_STYLES.get(run.status, 'red')}]{run.status}[/]"
-
-
-def _duration(seconds: float) -> str:
-    """Show seconds in the two units that matter: 12s, 3m 5s, 2h 10m, 4d 1h."""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}d {hours}h"
-    if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {rest}s" if minutes else f"{rest}s"
