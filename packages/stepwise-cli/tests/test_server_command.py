@@ -133,6 +133,8 @@ def test_users(running: Path, capsys: pytest.CaptureFixture[str], fails: Fails) 
         "ann": "guest",
         "bob": "user",
     }
+    changed = output_of(capsys, "users", "password", "ann", "--generate", "--folder", running)
+    assert len(changed.split(" to ")[1].strip()) == 20
     output_of(capsys, "users", "remove", "ann", "--folder", running)
     assert "no user 'ann'" in fails(1, "server", "users", "remove", "ann", "--folder", running)
     assert "last admin" in fails(1, "server", "users", "remove", "admin", "--folder", running)

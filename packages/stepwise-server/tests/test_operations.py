@@ -209,6 +209,27 @@ def test_users_from_the_command_line(tmp_path: Path) -> None:
         access.list_users(tmp_path / "nothing")
 
 
+def test_another_password_ends_logins(tmp_path: Path) -> None:
+    with LocalServer(tmp_path) as server:
+        client = read_client(tmp_path)
+        old = {"Authorization": f"Bearer {server.login(client.username, client.password)}"}
+        assert server.call("server.info", {}, old)
+        access.set_password(tmp_path, client.username, "another")
+        time.sleep(1.1)
+        with pytest.raises(ApiFailure, match="revoked"):
+            server.call("server.info", {}, old)
+        with pytest.raises(ApiFailure, match="invalid credentials"):
+            server.login(client.username, client.password)
+        new = {"Authorization": f"Bearer {server.login(client.username, 'another')}"}
+        assert server.call("server.info", {}, new)
+        assert read_client(tmp_path).password == "" and client.password not in "".join(
+            clients.instructions(tmp_path, server.url)
+        )
+        user = server.api("auth.create_user", name="Ann")["id"]
+        with pytest.raises(ServerError, match="no user name"):
+            access.set_password(tmp_path, user, "x")
+
+
 def test_compact_gives_space_back_and_removes_orphans(tmp_path: Path) -> None:
     with LocalServer(tmp_path) as server:
         body = b'--b\r\nContent-Disposition: form-data; name="kept/file"\r\n\r\nx\r\n--b--\r\n'

@@ -193,7 +193,7 @@ def _print_pair(pair: tuple[str, str], as_json: bool) -> None:
 
 @server.group()
 def users() -> None:
-    """People who log in with a password: list, add, remove. A running server follows within a second."""
+    """People who log in with a password: list, add, change, remove. A running server follows within a second."""
 
 
 @users.command("list")
@@ -226,6 +226,20 @@ def users_add_command(username: str, folder: Path, name: str | None, role: "Role
     password = new_password() if generate else _ask_password()
     add_user(folder, username, password, role, name)
     click.echo(f"added {username}, who is {role}" + (f"; password: {password}" if generate else ""))
+
+
+@users.command("password")
+@click.argument("user")
+@folder_option
+@click.option("--generate", is_flag=True, help="Generate the password and print it, instead of asking.")
+def users_password_command(user: str, folder: Path, generate: bool) -> None:
+    """Give a USER (user name, name or id) another password; who is logged in has to log in again."""
+    from stepwise_server.auth.secrets import new_password
+    from stepwise_server.ops.access import set_password
+
+    password = new_password() if generate else _ask_password()
+    set_password(folder, user, password)
+    click.echo(f"changed the password of {user}" + (f" to {password}" if generate else ""))
 
 
 def _ask_password() -> str:

@@ -70,6 +70,12 @@ def add_user(tx: Transaction, name: str, role: Role, **fields: Any) -> str:
     return entities.insert(tx, entities.USER, {"name": name, "role": role, "created": tx.now, **fields})
 
 
+def set_password(tx: Transaction, user: str, password: str) -> None:
+    """Give a user another password; who is logged in as this user has to log in again, programs with a key too."""
+    entities.save(tx, entities.USER, user, {"password_hash": secrets.hash_password(password)})
+    revoke_tokens(tx, f"user:{user}")
+
+
 def remove_user(tx: Transaction, user: str) -> None:
     """Remove a user with keys and tokens; what the user made stays.
 

@@ -159,6 +159,20 @@ def add_user(folder: Path, username: str, password: str, role: Role, name: str |
         return accounts.add_user(tx, name or username, role, username=username, password=password)
 
 
+def set_password(folder: Path, user: str, password: str) -> None:
+    """Give a user who has a user name another password, and end the user's logins."""
+    with changing(folder) as tx:
+        found = _user_id(tx, user)
+        username = tx.value("SELECT username FROM users WHERE id = ?", [found])
+        if not username:
+            message = f"the user {user!r} has no user name, so there is no login with a password"
+            raise ServerError(message, hint="stepwise server users add NAME")
+        accounts.set_password(tx, found, password)
+    client = read_client(folder)
+    if client.username == username:  # the generated one counts no more, and a chosen one is not kept in clear
+        write_client(folder, replace(client, password=""))
+
+
 def remove_user(folder: Path, user: str) -> None:
     """Remove a user, with keys and tokens; what the user made stays."""
     with changing(folder) as tx:

@@ -82,8 +82,8 @@ def run(launch: Launch, ready: Callable[[Running], None]) -> None:
     folder = launch.folder.absolute()
     make(folder)
     try:
-        logs.configure(launch.log_file, as_json=launch.log_json)
         with listen(launch.host, launch.port) as listener:
+            logs.configure(launch.log_file, as_json=launch.log_json)
             settings = _settings(launch, folder, listener)
 
             def announce_it(_: Services) -> None:
