@@ -49,6 +49,7 @@ def test_a_second_signal_leaves_at_once(tiny_config: Path, tmp_path: Path) -> No
         assert process.stdout is not None
         assert process.stderr is not None
         assert " steps from the start" in process.stdout.readline()
+        time.sleep(0.5)  # into the first step: between two batches it would save at once
         process.send_signal(signal.SIGINT)
         assert process.stderr.readline() == "\n"
         assert process.stderr.readline().startswith("stopping: saving a checkpoint")
