@@ -150,6 +150,7 @@ def test_files_are_read_back(tmp_path: Path, uri: str) -> None:
     assert len(client.search_model_versions("name = 'team.p.my run'")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_at", [8, 19, 22])
 def test_after_a_kill_nothing_is_twice_and_nothing_is_missing(
     tmp_path: Path, uri: str, killed_at: int
