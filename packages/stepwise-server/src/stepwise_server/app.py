@@ -24,6 +24,7 @@ from stepwise_server.files import routes as files
 from stepwise_server.monitoring import Monitor
 from stepwise_server.routing import REST
 from stepwise_server.services import LOOPBACK, Services
+from stepwise_server.web import routes as page
 
 ANY = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -66,6 +67,7 @@ def create_app(services: Services) -> ASGIApp:
             Route("/healthz", _health),
             Route("/metrics", _metrics),
             *files.ROUTES,
+            *page.ROUTES,
             Route(f"/api/{{call:{REST}}}", _api, methods=ANY),
             Route(f"/{{call:{REST}}}", _api, methods=ANY),
         ]
