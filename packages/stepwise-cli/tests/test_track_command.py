@@ -65,7 +65,7 @@ def test_status_shows_each_tracker_of_each_run(
     (line,) = [line for line in text.splitlines() if line.startswith("mine  tensorboard")]
     assert line.split()[2:5] == ["ok", f"{clearml['last_seq']}/{clearml['last_seq']}", "0"]
     (table,) = [line.split() for line in text.splitlines() if "as Markdown text" in line]
-    assert table == ["table", "1", "as", "Markdown", "text"]
+    assert table == ["table", "2", "as", "Markdown", "text"]
 
 
 def test_doctor_says_what_is_not_in_use_and_what_is_fine(

@@ -23,6 +23,7 @@ COMMANDS = {
     "config": ("stepwise_cli.commands.config:config", "Start, show, check and describe configurations."),
     "data": ("stepwise_cli.commands.data:data", "List, show, prepare and version datasets."),
     "runs": ("stepwise_cli.commands.runs:runs", "List, show, rank and compare runs."),
+    "report": ("stepwise_cli.commands.report:report", "Write runs as one HTML page that opens offline."),
     "sync": ("stepwise_cli.commands.sync:sync", "Deliver runs to trackers: what is pending, or any run."),
     "track": ("stepwise_cli.commands.track:track", "See how trackers stand; take runs over from elsewhere."),
     "remote": ("stepwise_cli.commands.remote:remote", "Run tasks again on other machines."),
