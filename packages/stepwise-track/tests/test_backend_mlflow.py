@@ -4,8 +4,13 @@ import hashlib
 import json
 import math
 import os
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -39,15 +44,54 @@ def quiet_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(params=["sqlite", "files"])
-def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where runs go: the database that is the default, or a folder of files."""
+@pytest.fixture(params=["sqlite", "files", "server"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where runs go: the database that is the default, a folder of files, MLflow's server where it is installed."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'mlflow.db'}"
-    folder = (tmp_path / "store").as_uri()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", folder)
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    return folder
+        yield f"sqlite:///{tmp_path / 'mlflow.db'}"
+    elif request.param == "files":
+        folder = (tmp_path / "store").as_uri()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", folder)
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        yield folder
+    else:
+        pytest.importorskip("flask", reason="the server needs the full mlflow")
+        with mlflow_server(tmp_path / "served") as url:
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+            yield url
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """Run MLflow's own server on a database and a folder of artifacts."""
+    folder.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    variables = {
+        "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder / 'served.db'}",
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+    }
+    program = f"from mlflow.server import app; app.run(host='127.0.0.1', port={port}, threaded=True)"
+    server = subprocess.Popen(
+        [sys.executable, "-c", program], env=os.environ | variables, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(port):
+            assert server.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
 
 
 def client_of(uri: str) -> Any:
@@ -86,7 +130,7 @@ def test_numbers_and_parameters_are_read_back(tmp_path: Path, uri: str) -> None:
     assert (run.info.run_name, run.info.status) == ("my run", "FINISHED")
     assert run.data.tags["a tag"] == "true" and run.data.tags["mlflow.note.content"] == "why"
 
-    largest = LARGEST if uri.startswith("sqlite") else math.inf
+    largest = math.inf if uri.startswith("file:") else LARGEST
     loss = points(client, run, "train/loss")
     assert [step for step, _ in loss] == list(LOSSES)
     assert loss[0][1] == 0.5 and math.isnan(loss[1][1])

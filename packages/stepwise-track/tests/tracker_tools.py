@@ -66,7 +66,7 @@ def log_everything(run_dir: Path, **options: Any) -> None:
 
 def deliveries(run_dir: Path) -> list[Delivery]:
     """Return all records of a run, as a worker delivers them."""
-    return list(earlier_records(RunContext(run_dir, "", None), 10**9))  # type: ignore[arg-type]
+    return list(earlier_records(RunContext(run_dir, _journal_id(run_dir), None), 10**9))  # type: ignore[arg-type]
 
 
 def opened(name: str, run_dir: Path, *, uncertain_until: int = 0) -> tuple[Backend, RunContext]:
