@@ -1,12 +1,10 @@
 """Servers as processes of their own, for tests of what happens to those."""
 
+import base64
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -52,8 +50,6 @@ class ServerProcess:
 
     def token(self) -> str:
         """Return a token of the generated key."""
-        import base64
-
         pair = base64.b64encode(":".join(client_credentials(self.folder)).encode()).decode()
         token: str = self.call("auth.login", {}, {"Authorization": f"Basic {pair}"})["token"]
         return token
@@ -66,15 +62,3 @@ class ServerProcess:
                 return json.load(answer)["data"]
         except HTTPError as error:
             return json.load(error)["meta"]
-
-
-@contextmanager
-def environment(**changes: str) -> Iterator[None]:
-    """Change environment variables for a while."""
-    before = dict(os.environ)
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,14 +46,12 @@ def clearml_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 def _forget_sessions() -> None:
     """Make the SDK, if it is loaded, close its task and log in anew: it keeps one session for the process."""
-    if "clearml" not in sys.modules:
+    clearml: Any = sys.modules.get("clearml")
+    interface: Any = sys.modules.get("clearml.backend_interface.base")
+    if clearml is None or interface is None:
         return
-    import clearml
-    from clearml.backend_interface.base import InterfaceBase
-
-    task: clearml.Task | None = clearml.Task.current_task()
+    task = clearml.Task.current_task()
     if task is not None:
         task.close()
-    InterfaceBase._default_session = None
-    # Its configuration may have been read already.
-    setattr(clearml.Task, "_report_subprocess_enabled", False)  # noqa: B010
+    interface.InterfaceBase._default_session = None
+    clearml.Task._report_subprocess_enabled = False  # its configuration may have been read already
