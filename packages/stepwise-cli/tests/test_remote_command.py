@@ -13,7 +13,7 @@ from tiny_command import Fails
 from stepwise_cli.main import main
 from stepwise_core.training.checkpoints import read_checkpoint
 from stepwise_server.testing import LocalServer
-from stepwise_track import read_run
+from stepwise_track import summarize
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -156,7 +156,9 @@ def test_a_bad_value_on_the_server_fails_with_one_clear_line(
     edited = [{"section": section, "name": name, "value": value}]
     server.api("tasks.edit_hyper_params", task=task_id, hyperparams=edited)
     assert remote("enqueue", task_id) == 0
+    capsys.readouterr()
     assert remote("wait", task_id, "--timeout", 100) == 1
+    assert complaint in capsys.readouterr().err
     assert task_of(server, task_id)["status"] == "failed"
     said = console(server, agent, task_id)
     assert "error: 1 mistake in the configuration" in said and complaint in said
@@ -175,7 +177,7 @@ def test_stopping_leaves_a_checkpoint(
     assert remote("wait", task_id, "--timeout", 100) == 130, console(server, agent, task_id)
     [run] = [path for path in (agent.folder / "runs").iterdir() if id_of(path) == task_id]
     step = read_checkpoint(run / "checkpoints" / "latest").state.step
-    assert step > 0 and read_run(run).summary.status == "stopped"
+    assert step > 0 and summarize(run).status == "stopped"
     assert f"checkpoint-{step:08}" in [each["name"] for each in task_of(server, task_id)["models"]["output"]]
     assert "a checkpoint is saved" in server.console(task_id)
 

@@ -96,11 +96,11 @@ def wait_command(task: str, timeout: float | None, runs_dir: Path) -> None:
                 _note(f"{now['id']}: {last}")
 
         over = tasks.wait(server, tasks.task_id_of(task, runs_dir), timeout, show)
-        place = tasks.link(server, over)
-    code = tasks.ENDED[over["status"]]
-    if code:
-        reason = over.get("status_message") or over.get("status_reason") or "no reason given"
-        _note(f"{over['name']}: {over['status']} ({reason}); its console: {place}")
+        code = tasks.ENDED[over["status"]]
+        if code:
+            for line in tasks.last_error(server, over["id"]):
+                _note(f"  {line}")
+            _note(f"next: see its console at {tasks.link(server, over)}")
     raise click.exceptions.Exit(code)
 
 

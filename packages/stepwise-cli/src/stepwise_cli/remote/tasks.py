@@ -1,5 +1,6 @@
 """Tasks as a person handles them: named by id or by run, cloned with other settings, queued, waited for."""
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -183,10 +184,22 @@ def wait(
         time.sleep(POLL_S if timeout is None else max(0.05, min(POLL_S, begun + timeout - time.monotonic())))
 
 
+def last_error(server: "Connection", task_id: str) -> list[str]:
+    """Return what a run of ours said last about why it ended: its `error: …` and what follows; empty if nothing."""
+    page = server.call("events.get_task_log", task=task_id, navigate_earlier=True, batch_size=100)
+    newest = sorted(page["events"], key=lambda event: event["timestamp"])
+    lines = "\n".join(event["msg"] for event in newest).splitlines()
+    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    if not begins:
+        return []
+    rest = itertools.takewhile(lambda line: line.startswith("  "), lines[begins[-1] + 1 :])
+    return [lines[begins[-1]], *rest]
+
+
 def list_tasks(server: "Connection", number: int) -> list[dict[str, Any]]:
     """Return the newest tasks that `stepwise train` made."""
     tasks: list[dict[str, Any]] = server.call(
-        "tasks.get_all",
+        "tasks.get_all_ex",
         _all_={"fields": ["script.entry_point"], "pattern": f"^{ENTRY_POINT}"},
         order_by=["-last_update"],
         page=0,

@@ -186,25 +186,25 @@ class DataStore:
             DataError: if the number is taken, or a name cannot be kept.
             OSError: if a file cannot be read, or the store cannot be written.
         """
-        with self._writing() as incoming:
-            known = self.versions(name)
-            if same := choose(known, content_hash):
-                return same
-            if number in {version.number for version in known}:
-                raise DataError(
-                    f"{name} {number} is another version already",
-                    hint="leave out --number: the next is taken",
-                )
-            try:
+        try:
+            with self._writing() as incoming:
+                known = self.versions(name)
+                if same := choose(known, content_hash):
+                    return same
+                if number in {version.number for version in known}:
+                    raise DataError(
+                        f"{name} {number} is another version already",
+                        hint="leave out --number: the next is taken",
+                    )
                 kept = {_checked_path(path): self._keep(file, incoming) for path, file in files.items()}
                 version = Version(
                     name=name, number=number or next_number(known), hash=content_hash,
                     created=datetime.now(UTC).isoformat(timespec="seconds"), files=kept, roles=dict(roles),
                 )  # fmt: skip
-            except ValueError as error:  # pydantic's is one
-                raise DataError(f"cannot keep {name}: {error}", hint="rename the file") from None
-            self._write(version)
-            return version
+                self._write(version)
+                return version
+        except ValueError as error:  # pydantic's is one
+            raise DataError(f"cannot keep {name!r}: {error}", hint="rename it") from None
 
     def add(self, version: Version, folder: Path) -> None:
         """Keep a version that came from elsewhere.
