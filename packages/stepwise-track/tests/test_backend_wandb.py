@@ -12,7 +12,7 @@ import pytest
 from tracker_tools import LOSSES, deliver_rest, deliveries, killed_delivery, log_everything, open_run, opened
 from wandb_tools import folder_of, of_kind, read_back, rows_logged, rows_of, steps_of, summary_of, wandb_alone
 
-from stepwise_track.backends.protocol import Delivery
+from stepwise_track.backends.protocol import Delivery, Unrepresentable
 from stepwise_track.events import Configuration, Console, Histogram, InputDataset, Scalars, Table
 from stepwise_track.relay import sync
 
@@ -86,6 +86,7 @@ def test_offline_files_are_read_back(tmp_path: Path, offline: None) -> None:
     assert (histogram["weights.bins"][0], histogram["weights.bins"][-1]) == (1, 2.5)
 
     artifacts = {artifact["name"]: artifact for artifact in of_kind(records, "artifact")}
+    assert artifacts["picture-broken-picture"]["manifest"]["contents"][0]["size"] == "10"
     (entry,) = artifacts["embeddings"]["manifest"]["contents"]
     assert entry["digest"] == base64.b64encode(hashlib.md5(b"123" * 100).digest()).decode()
     assert Path(entry["local_path"]).read_bytes() == b"123" * 100
@@ -169,13 +170,18 @@ def test_what_has_no_call_of_its_own_is_kept_too(tmp_path: Path, offline: None) 
         Configuration("run.yaml", "a: 1\n"),
         InputDataset("dates", "v3", info={"size": 10}),
         Histogram("wide", edges, (1,) * 1024, step=1),
+        Histogram("torn", edges, (1, 2), step=1),
         Table("same", ("a", "a"), ((1, "x"), ("y", None)), step=1),
         Scalars({"step": 1.0, "_private": 2.0}, 1),
         Scalars({"machine/cpu": 0.5}, None, axis="seconds", seconds=1.5),
     ]
     backend, context = opened("wandb", run_dir)
     later = [Delivery(journal, seq + n, float(n), event) for n, event in enumerate(events, 1)]
-    backend.deliver([*written, *later])
+    with pytest.raises(Unrepresentable) as caught:
+        backend.deliver([*written, *later])
+    torn = caught.value.seq
+    assert isinstance(later[torn - seq - 1].event, Histogram)
+    backend.deliver([one for one in [*written, *later] if one.seq != torn])  # as the worker does
     backend.flush()
     backend.finish("completed")
     records = read_back(run_dir)

@@ -53,6 +53,8 @@ def log_everything(run_dir: Path, **options: Any) -> None:
         logger.log_image("cat", PIXELS, step=3)
         (run_dir / "drawing.svg").write_text("<svg/>", encoding="utf-8")
         logger.log_image("drawing", run_dir / "drawing.svg", step=3)
+        (run_dir / "broken.png").write_bytes(b"no picture")
+        logger.log_image("broken picture", run_dir / "broken.png")
         (run_dir / "embeddings.bin").write_bytes(b"123" * 100)
         logger.log_artifact("embeddings", run_dir / "embeddings.bin", metadata={"dim": 3})
         weights = run_dir / "checkpoints" / "latest"

@@ -31,11 +31,11 @@ from stepwise_track.events import (
     Text,
 )
 
-MAX_METRICS = 1000
-"""Metrics that one request may carry."""
+MAX_METRICS = 500
+"""Metrics of one request; MLflow takes 1,000 values and a megabyte."""
 
-MAX_TAGS = 100
-"""Parameters, and tags, that one request may carry."""
+MAX_TAGS = 25
+"""Parameters, and tags, of one request: each may be thousands of characters long."""
 
 
 @dataclass
@@ -231,11 +231,14 @@ class Batch:
         tags = [RunTag(key, value) for key, value in self._tags.items()]
         while metrics or params or tags:
             self._run.progress()
-            room = MAX_METRICS - 2 * MAX_TAGS
             self._client.log_batch(
-                self._so_far.run_id, metrics[:room], params[:MAX_TAGS], tags[:MAX_TAGS], synchronous=True
+                self._so_far.run_id,
+                metrics[:MAX_METRICS],
+                params[:MAX_TAGS],
+                tags[:MAX_TAGS],
+                synchronous=True,
             )
-            metrics, params, tags = metrics[room:], params[MAX_TAGS:], tags[MAX_TAGS:]
+            metrics, params, tags = metrics[MAX_METRICS:], params[MAX_TAGS:], tags[MAX_TAGS:]
         self._so_far.parameters |= self._params
         if self._has_parameters:
             self._files.tree("parameters.json", as_word(self._so_far.tree))

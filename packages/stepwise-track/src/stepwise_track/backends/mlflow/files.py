@@ -11,7 +11,7 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.multimedia import compress_image_size
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from stepwise_track.backends.protocol import Delivery, RunContext
 from stepwise_track.backends.render import as_word, names_within
@@ -62,7 +62,7 @@ class RunFiles:
         if source is None:
             self._run.degrade("picture", "left out: the file was changed before its turn came")
             return False
-        if source.suffix.lower() != ".png":
+        if not _is_png(source):
             self._run.degrade("picture", "as a file: MLflow shows PNG only")
             self._send_as(source, f"pictures/{_stem(one, event.name, event.step)}{source.suffix}")
             return False
@@ -124,6 +124,14 @@ class RunFiles:
             copy = Path(folder) / place.name
             shutil.copyfile(source, copy)
             self._client.log_artifact(self._run_id, str(copy), str(place.parent))
+
+
+def _is_png(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.format == "PNG"
+    except UnidentifiedImageError:
+        return False
 
 
 def _stem(one: Delivery, name: str, step: int | None) -> str:

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar
 
-from stepwise_track.backends.protocol import Backend, Delivery, Rejected, RunContext
+from stepwise_track.backends.protocol import Backend, Delivery, Rejected, RunContext, Unrepresentable
 from stepwise_track.backends.replay import earlier_records
 from stepwise_track.backends.wandb.files import FileFinder
 from stepwise_track.backends.wandb.session import Session, is_synced, remove_folder
@@ -114,6 +114,8 @@ class WandbBackend(Backend):
         """Give a session up that failed: the next one asks W&B what it has, and goes on from there."""
         try:
             yield
+        except Unrepresentable:
+            raise
         except BaseException:
             self.close()
             raise
@@ -143,13 +145,14 @@ class WandbBackend(Backend):
         )
         counted = dict(self._run.degraded)
         for record in earlier_records(self._run, until):
-            self._writer.write(record)
+            with suppress(Unrepresentable):  # left out, and counted, when its turn was
+                self._writer.write(record)
         self._run.degraded.clear()  # what was degraded then has been counted then
         self._run.degraded.update(counted)
         return self._writer
 
     def _remove_old_folders(self) -> None:
-        """Remove offline folders of before: what they have is in the newest, or at the server."""
+        """Remove folders of before: what they have is in the newest, or at the server."""
         *old, newest = self._run.state["folders"]
         if self._session:
             for name in old:

@@ -1,11 +1,13 @@
 """What W&B shows as media: tables, texts, pictures, histograms."""
 
 import html
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import wandb
+from PIL import UnidentifiedImageError
 
 from stepwise_track.backends.protocol import RunContext
 from stepwise_track.backends.render import as_word
@@ -59,7 +61,8 @@ def picture(path: Path, run: RunContext) -> Any:
     """Return a picture or a figure; None if W&B cannot show it."""
     suffix = path.suffix.lower()
     if suffix in (".png", ".jpg", ".jpeg", ".gif", ".bmp"):
-        return wandb.Image(str(path))
+        with suppress(UnidentifiedImageError):
+            return wandb.Image(str(path))
     if suffix == ".svg":
         run.degrade("picture", "SVG as HTML")
         return wandb.Html(path.read_text(encoding="utf-8"), inject=False, data_is_not_path=True)

@@ -235,5 +235,5 @@ def is_synced(run: RunContext, folder: str) -> bool:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder of the SDK, if it is one; a process of an earlier worker may still write to it."""
-    if path.name.startswith("offline-run-"):
+    if path.name.startswith(("offline-run-", "run-")):
         shutil.rmtree(path, ignore_errors=True)

@@ -7,7 +7,7 @@ from typing import Any
 import wandb
 from wandb.sdk.data_types.utils import history_dict_to_json
 
-from stepwise_track.backends.protocol import Delivery, RunContext
+from stepwise_track.backends.protocol import Delivery, RunContext, Unrepresentable
 from stepwise_track.backends.render import as_word, merge, names_within
 from stepwise_track.backends.wandb import media
 from stepwise_track.backends.wandb.files import FileFinder
@@ -71,10 +71,20 @@ class Writer:
         self._model_tables: dict[str, Any] = {}
 
     def write(self, one: Delivery) -> None:
-        """Write a record, unless this writer did."""
+        """Write a record, unless this writer did.
+
+        Raises:
+            Unrepresentable: if the SDK does not take it.
+        """
         if one.seq <= self._written:
             return
         self._written = one.seq
+        try:
+            self._write(one)
+        except (TypeError, ValueError, AssertionError) as error:
+            raise Unrepresentable(one.seq, f"the SDK does not take it ({type(error).__name__})") from error
+
+    def _write(self, one: Delivery) -> None:
         match one.event:
             case Scalars() as event:
                 self._scalars(one, event)
