@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands_in_documents import BLOCK, SHELL, commands
 from house import ROOT, files
+
+from stepwise_server.ops.folder import find_running
 
 BRIEF = {
     # The environment is stronger than a configuration file: the documented commands stay as they are, but small.
@@ -29,7 +32,7 @@ DOCUMENTS = [
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path) -> Iterator[Path]:
     """A folder with what the documents take for granted: a finished run, and a small Multi30k."""
     folder = tmp_path / "data" / "multi30k"
     folder.mkdir(parents=True)
@@ -38,7 +41,9 @@ def place(tmp_path: Path) -> Path:
             lines = [f"{words} {number} {line} {'xyz'[line % 3]}" for line in range(40)]
             (folder / f"{split}.{language}.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     run(["train", "dates", "--run-name", "demo"], tmp_path)
-    return tmp_path
+    yield tmp_path
+    if find_running(tmp_path / "server"):  # a document started one
+        run(["server", "stop"], tmp_path)
 
 
 def run(words: list[str], folder: Path) -> None:
@@ -47,7 +52,12 @@ def run(words: list[str], folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stepwise_cli", *words],
         cwd=folder,
-        env={**os.environ, **BRIEF},
+        env={
+            **os.environ,
+            **BRIEF,
+            "STEPWISE_SERVER_DIR": str(folder / "server"),  # not those of the person who runs the tests
+            "STEPWISE_DATA_DIR": str(folder / "store"),
+        },
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
