@@ -1,6 +1,5 @@
 """Versions of data: the local store on its own, the commands, and ClearML's `Dataset` on a real server."""
 
-import gzip
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_corpus import parallel
 from tiny_command import Fails
 
 from stepwise_cli.main import main
@@ -35,27 +35,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("CLEARML_")]:
         monkeypatch.delenv(name)
     return tmp_path
-
-
-def parallel(folder: Path, word: str = "hound") -> Path:
-    """Write a small parallel corpus, and return a configuration that reads it by relative paths."""
-    (folder / "corpus").mkdir(exist_ok=True)
-    paths = {}
-    for split in ("train", "valid", "test"):
-        for side, language in (("source", "en"), ("target", "de")):
-            file = folder / "corpus" / f"{split}.{language}.gz"
-            lines = [f"{word} {split} {language} {number}" for number in range(40)]
-            file.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
-            paths[f"{split}_{side}"] = f"corpus/{file.name}"
-    config = {
-        "preset": "modern",
-        "model": {"d_model": 16, "n_heads": 2, "n_layers": 1, "max_length": 64},
-        "data": {"name": "parallel", "parallel": paths},
-        "training": {"max_steps": 2, "warmup_steps": 1, "device": "cpu", "threads": 1},
-        "logging": {"log_code": False},
-    }
-    (folder / "mine.json").write_text(json.dumps(config))
-    return folder / "mine.json"
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: object) -> str:

@@ -1,6 +1,8 @@
 """Runs that are trained again elsewhere: the real clearml-agent takes them from the queue of a real server."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 from agent_process import Agent, find_agent
+from small_corpus import parallel
 from tiny_command import Fails
 
 from stepwise_cli.main import main
@@ -180,6 +183,26 @@ def test_stopping_leaves_a_checkpoint(
     assert step > 0 and summarize(run).status == "stopped"
     assert f"checkpoint-{step:08}" in [each["name"] for each in task_of(server, task_id)["models"]["output"]]
     assert "a checkpoint is saved" in server.console(task_id)
+
+
+def test_the_agent_fetches_the_data_that_it_does_not_have(
+    server: LocalServer, agent: Agent, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = parallel(tmp_path)
+    command = [sys.executable, "-m", "stepwise_cli", "data", "push", str(config)]
+    subprocess.run(command, check=True, timeout=100)  # elsewhere: the SDK has one server per process
+    assert main(["train", str(config), "--track", "clearml", "--run-name", "corpus", "--no-evaluate"]) == 0
+    original = task_of(server, id_of(tmp_path / "runs" / "corpus"))
+    task_id = cloned(capsys, "corpus", "--set", "training.max_steps=3", "--queue", "default")
+    assert remote("wait", task_id, "--timeout", 200) == 0, console(server, agent, task_id)
+    task = task_of(server, task_id)
+    assert task["last_iteration"] == 3
+    assert (
+        setting(task, "dataset.version")
+        == setting(original, "dataset.version")
+        == setting(task, "data.version")
+    )
+    assert setting(task, "dataset.name") == "corpus-en-de"
 
 
 def test_nothing_is_sent_that_is_wrong(server: LocalServer, base: Path, fails: Fails) -> None:

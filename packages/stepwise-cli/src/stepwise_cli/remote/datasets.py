@@ -3,10 +3,6 @@
 The local store is what data is read from; a server is where versions come from and go to.
 """
 
-import io
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,21 +80,13 @@ def push_to_server(version: Version, project: str) -> bool:
             f"{version.name} {version.number} is another version on the server",
             hint="pull that one first, or give --number",
         )
-    from clearml import Dataset
+    from stepwise_track.backends.clearml.datasets import upload_dataset
 
-    with TemporaryDirectory(prefix="stepwise-data-") as temporary, _quietly():
+    with TemporaryDirectory(prefix="stepwise-data-") as temporary:
         folder = Path(temporary) / "files"
         DataStore().checkout(version, folder)
         (folder / MANIFEST).write_text(version.model_dump_json(indent=2), encoding="utf-8")
-        dataset: Any = Dataset.create(
-            dataset_name=version.name,
-            dataset_project=project,
-            dataset_version=version.number,
-            dataset_tags=[TAG + version.hash],
-        )
-        dataset.add_files(str(folder))
-        dataset.upload(show_progress=False)
-        dataset.finalize()
+        upload_dataset(folder, project, version.name, version.number, [TAG + version.hash])
     return True
 
 
@@ -130,18 +118,17 @@ def pull(wanted: str, name: str | None = None) -> Version:
             f"version {wanted}{f' of {name}' if name else ''} is {where}",
             hint="stepwise data versions   (what there is), or stepwise data push where the data is",
         )
-    from clearml import Dataset
+    from stepwise_track.backends.clearml.datasets import download_dataset
 
-    with TemporaryDirectory(prefix="stepwise-data-") as temporary, _quietly():
-        dataset: Any = Dataset.get(dataset_id=version.id)
-        folder = Path(dataset.get_mutable_local_copy(str(Path(temporary) / "files")))
+    with TemporaryDirectory(prefix="stepwise-data-") as temporary:
+        folder = Path(temporary) / "files"
+        download_dataset(version.id, folder)
         manifest = read_manifest(folder / MANIFEST)
         if manifest.hash != version.hash:
             raise DataError(
                 f"{version.name} {wanted}: its manifest is of {manifest.hash}", hint="push it again"
             )
         store.add(manifest, folder)
-        shutil.rmtree(folder)
     return manifest
 
 
@@ -155,10 +142,3 @@ def fetch_data(config: DataConfig) -> None:
     if config.version is not None and not is_here(config):
         by_number = "." in config.version
         pull(config.version, dataset_name(config) if by_number else None)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep what the SDK prints from the output of our commands; its warnings and errors are logged all the same."""
-    with redirect_stdout(io.StringIO()):
-        yield

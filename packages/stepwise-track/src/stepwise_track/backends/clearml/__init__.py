@@ -6,6 +6,7 @@ mapping.py      from events to what ClearML calls scalars, plots, debug samples,
 files.py        uploads: artifacts, pictures, models
 backend.py      the backend: order, repeats, restarts        <- start here
 offline.py      the same as a zip for `Task.import_offline_session`
+datasets.py     folders as datasets; not the relay's work
 """
 
 from stepwise_track.backends.clearml.backend import ClearMLBackend

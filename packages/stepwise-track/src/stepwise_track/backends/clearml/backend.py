@@ -186,9 +186,8 @@ class ClearMLBackend(Backend):
 
     @_send.register
     def _(self, event: Console, record: Delivery) -> None:
-        if not self._run.state.get(
-            "agent"
-        ):  # an agent reports what its process prints, before and after us too
+        # An agent reports what its process prints, before and after us too.
+        if not self._run.state.get("agent"):
             self._events.append(mapping.printed(record, event))
 
     @_send.register
