@@ -131,3 +131,24 @@ def doctor_command(runs_dir: Path, as_json: bool) -> None:
             click.echo(f"{mark} {one.subject:<12} {one.message}{step}")
     if any(one.state == "wrong" for one in findings):
         raise click.exceptions.Exit(1)
+
+
+@track.command("import")
+@click.argument("source")
+@click.option("--name", help="Name of the run folder; by default that of the run at its source.")
+@runs_dir_option
+def import_command(source: str, name: str | None, runs_dir: Path) -> None:
+    """Make a run folder of a run that another tool has kept; then any tracker can have it.
+
+    SOURCE is a ClearML task (id or address), an MLflow run (mlflow:ID, address or folder), an offline folder or
+    .wandb file of W&B, or a folder with TensorBoard's event files. The same source is imported only once.
+    """
+    from stepwise_cli.trackers import clearml_is_configured, use_local_server
+    from stepwise_track.importers import import_run
+    from stepwise_track.summary import summarize
+
+    if not clearml_is_configured():
+        use_local_server()
+    run_dir = import_run(source, runs_dir, name)
+    summary = summarize(run_dir)
+    click.echo(f"{run_dir}: {summary.status}, {summary.steps} steps; next: stepwise runs show {run_dir.name}")

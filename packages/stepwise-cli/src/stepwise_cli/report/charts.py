@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stepwise_track.reader import Point
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 440, 220, 56, 22, 8
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 440, 220, 66, 22, 8
 """Size of a chart and of the room for its labels, in pixels."""
 
 POINTS = 400
