@@ -208,12 +208,23 @@ def compare(run_dirs: Sequence[Path | str]) -> Comparison:
         raise TrackError(
             f"cannot compare runs of the same name: {', '.join(names)}", hint="name each run once"
         )
-    journals = [read_run(path) for path in paths]
-    for path, journal in zip(paths, journals, strict=True):
-        if journal.damage:
-            raise TrackError(journal.damage, hint=f"see what is left: stepwise runs show {path}")
-    settings = [flatten(journal.parameters()) for journal in journals]
-    finals = [_final_metrics(journal) for journal in journals]
+    journals = {path.name: read_run(path) for path in paths}
+    for path in paths:
+        damage = journals[path.name].damage
+        if damage:
+            raise TrackError(damage, hint=f"see what is left: stepwise runs show {path}")
+    return compare_journals(journals)
+
+
+def compare_journals(journals: dict[str, RunJournal]) -> Comparison:
+    """Compare runs that are read already.
+
+    Args:
+        journals: the runs by name.
+    """
+    names = tuple(journals)
+    settings = [flatten(journal.parameters()) for journal in journals.values()]
+    finals = [_final_metrics(journal) for journal in journals.values()]
     parameters: dict[str, dict[str, Any]] = {}
     for key in dict.fromkeys(key for flat in settings for key in flat):
         values = [flat.get(key, _ABSENT) for flat in settings]

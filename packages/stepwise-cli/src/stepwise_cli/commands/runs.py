@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -15,8 +15,11 @@ from stepwise_cli.options import json_option, runs_dir_option
 from stepwise_cli.tables import cell, clean, duration, new_table, number, print_if_filled
 
 if TYPE_CHECKING:
-    from stepwise_track.reader import Point, RunJournal
+    from stepwise_cli.run_sources import RunSource
+    from stepwise_track.reader import Point
     from stepwise_track.summary import RunSummary
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 16
@@ -24,11 +27,25 @@ STATUS_STYLES = {"completed": "green", "running": "cyan", "stopped": "yellow"}
 """Colours of the states that are no failure; every other one is red."""
 
 
+def server_option(command: Command) -> Command:
+    """Add --server: tasks instead of folders."""
+    return click.option(
+        "--server", "on_server", is_flag=True, help="The tasks of the ClearML server instead of run folders."
+    )(command)
+
+
+def _source(runs_dir: Path, on_server: bool) -> "RunSource":
+    from stepwise_cli.run_sources import LocalRuns, ServerRuns
+
+    return ServerRuns() if on_server else LocalRuns(runs_dir)
+
+
 @click.group()
 def runs() -> None:
     """List, show, rank and compare runs.
 
-    A RUN is a name, the beginning of one, the path of a run folder, or `latest`.
+    A RUN is a name, the beginning of one, the path of a run folder, or `latest`; with --server, the name or the id of
+    a task.
     """
 
 
@@ -42,20 +59,20 @@ def runs() -> None:
     help="Newest, longest and furthest first; `best` is the lowest validation loss.",
 )
 @click.option("--filter", "words", help="Only runs with this text in name, status, project, data or tags.")
+@server_option
 @json_option
-def list_command(runs_dir: Path, sort: str, words: str | None, as_json: bool) -> None:
+def list_command(runs_dir: Path, sort: str, words: str | None, on_server: bool, as_json: bool) -> None:
     """List the runs, one a line."""
-    from stepwise_track import list_runs
-
-    found = list_runs(runs_dir)
+    source = _source(runs_dir, on_server)
+    found = source.summaries()
     chosen = sorted((run for run in found if _matches(run, words)), key=_SORT_KEYS[sort])
     if as_json:
-        print_json([_as_json(run) for run in chosen])
+        print_json([_as_json(run, source) for run in chosen])
     elif not found:
-        click.echo(f"No runs in {runs_dir} yet. Start one: stepwise train")
+        click.echo(f"No runs in {source.place} yet. Start one: stepwise train")
     elif not chosen:
         click.echo(
-            f"None of the {len(found)} runs in {runs_dir} has {words!r}. See them all: stepwise runs list"
+            f"None of the {len(found)} runs in {source.place} has {words!r}. See them all: stepwise runs list"
         )
     else:
         table = new_table(None, "run", "status", ">started", ">took", ">steps", ">val.\nloss", "tags")
@@ -87,29 +104,29 @@ def _matches(run: "RunSummary", words: str | None) -> bool:
 @runs.command("show")
 @click.argument("run")
 @runs_dir_option
+@server_option
 @json_option
-def show_command(run: str, runs_dir: Path, as_json: bool) -> None:
+def show_command(run: str, runs_dir: Path, on_server: bool, as_json: bool) -> None:
     """Show one run: parameters, single values, curves, files."""
-    from stepwise_track import read_run, resolve_run, summarize
     from stepwise_track.summary import flatten
 
-    path = resolve_run(runs_dir, run)
-    journal = read_run(path)
-    summary = summarize(path, journal)
+    source = _source(runs_dir, on_server)
+    summary, journal = source.read(run)
     parameters, curves = flatten(journal.parameters()), journal.series()
-    files = list(_files(journal, path))
+    files = source.files(summary, journal)
     if as_json:
         curve_facts = {name: _curve_facts(points) for name, points in curves.items()}
-        print_json(_as_json(summary) | {"parameters": parameters, "series": curve_facts, "files": files})
+        facts = {"parameters": parameters, "series": curve_facts, "files": files}
+        print_json(_as_json(summary, source) | facts)
         return
-    _print_heading(summary)
+    _print_heading(summary, source.link(summary))
     _print_pairs("Parameters", ((name, cell(value)) for name, value in parameters.items()))
     _print_pairs("Single values", ((name, number(value)) for name, value in summary.single_values.items()))
     _print_curves(curves)
     _print_files(files)
 
 
-def _print_heading(run: "RunSummary") -> None:
+def _print_heading(run: "RunSummary", link: str) -> None:
     """Print what the run is and how it is, with anything that is wrong."""
     table = new_table(None, "", "")
     table.show_header = False
@@ -126,7 +143,7 @@ def _print_heading(run: "RunSummary") -> None:
     for name, text in facts.items():
         if text:
             table.add_row(name, clean(text))
-    table.add_row("folder", clean(str(run.path)))
+    table.add_row("seen at" if "://" in link else "folder", clean(link))
     console().print(table)
 
 
@@ -155,28 +172,6 @@ def _print_files(files: list[dict[str, Any]]) -> None:
         size = f"{file['size']:,}" + ("" if file["present"] else " (gone)")
         table.add_row(file["kind"], clean(file["name"]), step, size, clean(file["path"]))
     print_if_filled(table)
-
-
-def _files(journal: "RunJournal", run_dir: Path) -> Iterable[dict[str, Any]]:
-    """Yield what is known of every file of a run; of a path that was logged twice, the later."""
-    from stepwise_track.events import Artifact, Checkpoint, Picture
-
-    latest: dict[str, dict[str, Any]] = {}
-    for record in journal.current:
-        event = record.event
-        if isinstance(event, Checkpoint):
-            kind, name, files = "checkpoint", "best" if event.is_best else "", event.files
-        elif isinstance(event, Artifact):
-            kind, name, files = event.role, event.name, event.files
-        elif isinstance(event, Picture):
-            kind, name, files = event.source, event.name, (event.file,)
-        else:
-            continue
-        for file in files:
-            present = (run_dir / file.path).is_file()
-            facts = {"kind": kind, "name": name, "step": event.step, "present": present}
-            latest[file.path] = facts | asdict(file)
-    return latest.values()
 
 
 def _curve_facts(points: "list[Point]") -> dict[str, Any]:
@@ -209,26 +204,28 @@ def sparkline(values: list[float]) -> str:
 )
 @click.option("--mode", type=click.Choice(["min", "max"]), help="Which end is better; known for usual names.")
 @runs_dir_option
+@server_option
 @json_option
-def best_command(metric: str, mode: Literal["min", "max"] | None, runs_dir: Path, as_json: bool) -> None:
+def best_command(
+    metric: str, mode: Literal["min", "max"] | None, runs_dir: Path, on_server: bool, as_json: bool
+) -> None:
     """Rank the runs by a metric, the best first."""
-    from stepwise_track import TrackError, read_run
-    from stepwise_track.reader import run_dirs
-    from stepwise_track.summary import best_of, direction
+    from stepwise_track import TrackError
+    from stepwise_track.summary import direction
 
     mode = mode or direction(metric)
     if mode is None:
         raise click.UsageError(f"is a low or a high {metric} better? Add --mode min or --mode max")
-    journals = {path.name: read_run(path) for path in run_dirs(runs_dir)}
-    if not journals:
-        raise TrackError(f"there are no runs in {runs_dir}", hint="stepwise train")
-    found = {name: best_of(journal, metric, mode) for name, journal in journals.items()}
+    source = _source(runs_dir, on_server)
+    found = source.best(metric, mode)
+    if not found:
+        raise TrackError(f"there are no runs in {source.place}", hint="stepwise train")
     ranked = [(name, value) for name, value in found.items() if value]
     ranked.sort(key=lambda item: item[1].value, reverse=mode == "max")
     if not ranked:
-        known = {name for one in journals.values() for name in (*one.single_values(), *one.series())}
+        known = source.metrics()
         hint = f"--metric with one of: {', '.join(sorted(known))}" if known else "stepwise runs list"
-        raise TrackError(f"no run in {runs_dir} has a value of {metric!r}", hint=hint)
+        raise TrackError(f"no run in {source.place} has a value of {metric!r}", hint=hint)
     if as_json:
         rows = [
             {"run": name, "metric": one.name, "value": one.value, "step": one.step} for name, one in ranked
@@ -246,37 +243,36 @@ def best_command(metric: str, mode: Literal["min", "max"] | None, runs_dir: Path
 @runs.command("compare")
 @click.argument("run", nargs=-1, required=True)
 @runs_dir_option
+@server_option
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv", "html"]), default="table", show_default=True,
+    help="How to print it.",
+)  # fmt: skip
 @json_option
-def compare_command(run: tuple[str, ...], runs_dir: Path, as_json: bool) -> None:
+def compare_command(run: tuple[str, ...], runs_dir: Path, on_server: bool, form: str, as_json: bool) -> None:
     """Compare runs: the parameters that differ, and the final metrics with the best marked."""
-    from stepwise_track import compare, resolve_run
+    from stepwise_cli.comparison import show
+    from stepwise_track.errors import TrackError
+    from stepwise_track.summary import compare_journals
 
     if len(run) < 2:
         raise click.UsageError("name at least two runs to compare")
-    result = compare([resolve_run(runs_dir, name) for name in run])
-    if as_json:
-        print_json(asdict(result))
-        return
-    parameters = new_table("Parameters that differ", "parameter", *map(clean, result.runs))
-    for name, values in result.parameters.items():
-        cells = [cell(values[one]) if one in values else "-" for one in result.runs]
-        parameters.add_row(clean(name), *cells)
-    metrics = new_table("Final metrics", "metric", *(f">{clean(one)}" for one in result.runs))
-    for name, values in result.metrics.items():
-        best = result.best.get(name)
-        cells = [
-            ("★ " if one == best else "") + number(values[one]) if one in values else "-"
-            for one in result.runs
-        ]
-        metrics.add_row(clean(name), *cells)
-    if not result.parameters:
-        click.echo("All parameters are equal.")
-    print_if_filled(parameters)
-    print_if_filled(metrics)
+    source = _source(runs_dir, on_server)
+    found = [source.read(name) for name in run]
+    names = [summary.name for summary, _ in found]
+    if len(set(names)) < len(names):
+        raise TrackError(
+            f"cannot compare runs of the same name: {', '.join(names)}", hint="name each run once"
+        )
+    for summary, journal in found:
+        if journal.damage:
+            raise TrackError(journal.damage, hint=f"see what is left: stepwise runs show {summary.path}")
+    journals = {summary.name: journal for summary, journal in found}
+    show(compare_journals(journals), "json" if as_json else form)
 
 
-def _as_json(run: "RunSummary") -> dict[str, Any]:
-    return asdict(run) | {"path": str(run.path)}
+def _as_json(run: "RunSummary", source: "RunSource") -> dict[str, Any]:
+    return asdict(run) | {"path": source.link(run)}
 
 
 def _status(run: "RunSummary") -> str:

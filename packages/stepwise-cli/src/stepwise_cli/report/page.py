@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, Template
 
 from stepwise_cli import __version__
 from stepwise_cli.console import finite
@@ -43,11 +43,8 @@ def render(run_dirs: list[Path]) -> str:
     journals = {path: read_run(path) for path in run_dirs}
     comparison = compare(run_dirs)
     series = {path.name: journal.series() for path, journal in journals.items()}
-    environment = Environment(loader=PackageLoader("stepwise_cli", "report"), autoescape=True)
-    environment.filters |= {"cell": _cell, "short": _short}
-    template = environment.get_template("page.html.jinja")
     found = charts.charts(series)
-    return template.render(
+    return template("page.html.jinja").render(
         title=", ".join(comparison.runs),
         made=f"{datetime.now():%Y-%m-%d %H:%M}",
         version=__version__,
@@ -61,6 +58,13 @@ def render(run_dirs: list[Path]) -> str:
         ],
         size=charts,
     )
+
+
+def template(name: str) -> Template:
+    """Return a template of this package; whatever it shows is escaped."""
+    environment = Environment(loader=PackageLoader("stepwise_cli", "report"), autoescape=True)
+    environment.filters |= {"cell": _cell, "short": _short}
+    return environment.get_template(name)
 
 
 def _run(path: Path, journal: RunJournal) -> dict[str, Any]:
