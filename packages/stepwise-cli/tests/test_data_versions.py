@@ -257,6 +257,14 @@ class Machine:
             "OMP_NUM_THREADS": "1",
         }
 
+    def start(self, *words: object) -> "subprocess.Popen[bytes]":
+        """Start a command in a group of its own."""
+        command = [sys.executable, "-m", "stepwise_cli", *map(str, words)]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self._environment, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
     def run(self, *command: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, *map(str, command)],
@@ -298,6 +306,26 @@ def test_a_version_reaches_another_machine_through_clearml(server: LocalServer, 
     assert [each["where"] for each in listed] == [["here", "ClearML"], ["here"]]
     done = there.run("-m", "stepwise_cli", "data", "pull", "9.9.9")
     assert done.returncode == 6 and "neither here nor on the ClearML server" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_push_to_the_server_that_is_killed_can_be_done_again(server: LocalServer, place: Path) -> None:
+    here, there = Machine(server, place / "here"), Machine(server, place / "there")
+    config = parallel(here.folder)
+    pushing = here.start("data", "push", config)
+    while not any("dataset" in task["system_tags"] for task in server.tasks()):
+        assert pushing.poll() is None
+        time.sleep(0.01)
+    os.killpg(pushing.pid, signal.SIGKILL)
+    pushing.wait()
+    [half] = [task for task in server.tasks() if "dataset" in task["system_tags"]]
+    assert half["status"] != "completed", "it was too quick"
+    [version] = json.loads(here.stepwise("data", "versions", "--json"))
+    assert version["where"] == ["here"]
+    assert "ClearML sent" in here.stepwise("data", "push", config)
+    there.stepwise("data", "pull", version["hash"], "-o", "out")
+    assert len(list((there.folder / "out").iterdir())) == 6
 
 
 FORGE = """

@@ -240,6 +240,13 @@ def test_waiting_says_when_it_is_in_vain(
     assert remote("wait", base, "--timeout", 1) == 0
 
 
+def test_nobody_hears_a_stop_without_an_agent(server: LocalServer, base: Path, fails: Fails) -> None:
+    task = server.api("tasks.clone", task=id_of(base), new_task_name="by hand")["id"]
+    server.api("tasks.started", task=task)
+    assert "is not run by an agent" in fails(1, "remote", "stop", task)
+    assert task_of(server, task)["status"] == "in_progress"
+
+
 def test_the_list_has_our_tasks_alone(
     server: LocalServer, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

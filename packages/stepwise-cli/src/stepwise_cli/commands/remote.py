@@ -118,6 +118,7 @@ def stop_command(task: str, runs_dir: Path) -> None:
             server.call("tasks.dequeue", task=now["id"])
             click.echo(f"took {now['id']} out of its queue")
         elif now["status"] == "in_progress":
+            tasks.require_agent(now)
             server.call("tasks.stop", task=now["id"])
             click.echo(f"told {now['id']} to stop; next: stepwise remote wait {now['id']}")
         else:

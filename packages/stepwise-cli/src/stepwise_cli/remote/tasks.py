@@ -140,6 +140,19 @@ def enqueue(server: "Connection", task_id: str, queue: str | None) -> tuple[str,
     return queue, any(each.get("id") == ids[0] for worker in workers for each in worker.get("queues") or [])
 
 
+def require_agent(task: dict[str, Any]) -> None:
+    """Make sure that somebody will stop a task that is told to: the server only passes it on to an agent.
+
+    Raises:
+        TrackError: if no agent runs it.
+    """
+    if not (task.get("last_worker") or task.get("execution", {}).get("queue")):
+        raise TrackError(
+            f"task {task['id']} is not run by an agent, so nobody would hear that it is to stop",
+            hint="press Ctrl-C where it is trained",
+        )
+
+
 def wait(
     server: "Connection", task_id: str, timeout: float | None, show: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
