@@ -104,3 +104,11 @@ def test_the_package_is_light_to_import() -> None:
     program = f"import sys, stepwise_track; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_an_installed_module_is_told_from_code_around(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    found = collect_environment(entry_point="-m pytest --quiet")["command"]
+    assert (found["entry_point"], found["installed"]) == ("-m pytest --quiet", True)
+    assert collect_environment(entry_point="-m train")["command"]["installed"] is False
+    assert collect_environment(entry_point="train.py")["command"]["installed"] is False
