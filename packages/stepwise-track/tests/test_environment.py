@@ -106,7 +106,9 @@ def test_the_package_is_light_to_import() -> None:
     assert result.stdout == "[]\n"
 
 
-def test_an_installed_module_is_told_from_code_around(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_module_is_told_from_code_around(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(repository)
     found = collect_environment(entry_point="-m pytest --quiet")["command"]
     assert (found["entry_point"], found["installed"]) == ("-m pytest --quiet", True)
