@@ -1,24 +1,24 @@
 """What `stepwise track doctor` looks at: the trackers, the server of this machine, the journal of the latest run."""
 
-import netrc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 from stepwise_cli.trackers import clearml_is_configured, local_server, use_local_server
 from stepwise_track.backends import VARIABLE, available_backends, load_backend, wanted_backends
+from stepwise_track.backends.checks import CHECKS, NotConfigured
 from stepwise_track.backends.protocol import Rejected, Unreachable
 from stepwise_track.errors import TrackError
 
-PROBE_S = 5.0
-"""Seconds that a server gets to give any answer."""
+NEXT_STEPS = {
+    "clearml": "stepwise server status, or check CLEARML_API_HOST and the keys in clearml.conf",
+    "wandb": "wandb login, or WANDB_MODE=offline",
+    "mlflow": "check MLFLOW_TRACKING_URI and its credentials",
+}
 
 PACKAGES = {"clearml": "clearml", "wandb": "wandb", "mlflow": "mlflow-skinny", "tensorboard": "tensorboard"}
 """Package whose version says what a built-in backend speaks with."""
@@ -42,10 +42,6 @@ class Finding:
     state: State
     message: str
     next_step: str = ""
-
-
-class NotConfigured(Exception):
-    """Nobody has set this tracker up here. The text says how it is done."""
 
 
 def examine(runs_dir: Path) -> Iterator[Finding]:
@@ -88,6 +84,8 @@ def _backend(name: str, is_wanted: bool) -> Finding:
     label = " ".join(filter(None, [PACKAGES.get(name), found])) or "installed"
     begun = time.monotonic()
     try:
+        if name == "clearml" and not clearml_is_configured() and not os.environ.get("CLEARML_OFFLINE_MODE"):
+            raise NotConfigured("stepwise server start --detach, or clearml-init for a server of your own")
         message = CHECKS[name]() if name in CHECKS else ""
     except NotConfigured as how:
         return Finding(name, problem, f"{label}, not configured", str(how))
@@ -95,88 +93,6 @@ def _backend(name: str, is_wanted: bool) -> Finding:
         return Finding(name, "wrong", f"{label}, {error}", NEXT_STEPS.get(name, ""))
     took = f", answered in {1000 * (time.monotonic() - begun):.0f} ms" if "://" in message else ""
     return Finding(name, "fine", label + (f", {message}{took}" if message else ""))
-
-
-def _clearml() -> str:
-    """Log in to the ClearML server of the user's configuration."""
-    from stepwise_track.backends.clearml import offline
-
-    if offline.wanted({}):
-        return "offline sessions"
-    if not clearml_is_configured():
-        raise NotConfigured("stepwise server start --detach, or clearml-init for a server of your own")
-    from clearml.backend_api import Session
-
-    from stepwise_track.backends.clearml.connection import Connection
-
-    Connection().call("users.get_current_user")
-    return f"server {Session.server_version} (API {Session.api_version}) at {Session.get_api_server_host()}"
-
-
-def _wandb() -> str:
-    """Ask the W&B server who we are."""
-    from stepwise_track.backends.wandb.backend import wandb_mode
-
-    if wandb_mode() == "offline":
-        return "offline folders"
-    host = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
-    if not (os.environ.get("WANDB_API_KEY") or _has_netrc(urlsplit(host).hostname or "")):
-        raise NotConfigured("wandb login, or WANDB_MODE=offline")
-    _probe(host)
-    from wandb import Api
-
-    try:
-        viewer = Api(timeout=10).viewer
-    except Exception as error:  # its SDK raises what its libraries raise
-        raise Rejected(f"{host} refuses the API key: {' '.join(str(error).split())[:200]}") from None
-    return f"user {viewer.username} at {host}"
-
-
-def _has_netrc(host: str) -> bool:
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def _mlflow() -> str:
-    """Open the MLflow store."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
-        return "mlflow.db beside the runs (MLFLOW_TRACKING_URI names another store)"
-    parts = urlsplit(uri)
-    shown = uri.replace(f"{parts.netloc.rpartition('@')[0]}@", "") if "@" in parts.netloc else uri
-    if parts.scheme in ("http", "https"):
-        _probe(shown)
-    from stepwise_track.backends.mlflow.store import Store
-
-    Store(Path.cwd())
-    return f"store {shown}"
-
-
-def _probe(url: str) -> None:
-    """Ask for any answer within a bounded time: an SDK itself may wait much longer.
-
-    Raises:
-        Unreachable: if there is none, or one that says the server is broken.
-    """
-    try:
-        urlopen(url, timeout=PROBE_S).close()
-    except HTTPError as error:
-        if error.code >= 500:
-            raise Unreachable(f"{url} answers {error.code}") from None
-    except (URLError, OSError, ValueError) as error:
-        raise Unreachable(f"no answer from {url}: {getattr(error, 'reason', error)}") from None
-
-
-CHECKS: dict[str, Callable[[], str]] = {"clearml": _clearml, "wandb": _wandb, "mlflow": _mlflow}
-"""What opens each tracker as its backend does, and says where it is. Others need no server."""
-
-NEXT_STEPS = {
-    "clearml": "stepwise server status, or check CLEARML_API_HOST and the keys in clearml.conf",
-    "wandb": "wandb login, or WANDB_MODE=offline",
-    "mlflow": "check MLFLOW_TRACKING_URI and its credentials",
-}
 
 
 def _latest_run(runs_dir: Path) -> Finding:
