@@ -203,3 +203,20 @@ def test_what_is_imported_holds_no_secret_and_any_number_of_records(
     texts = "".join(path.read_text() for path in sorted((tmp_path / "journal").iterdir()))
     assert len(os.listdir(tmp_path / "journal")) > 2 and "abcdefghijkl" not in texts
     assert np.isclose(RunJournal(records).series()["train/loss"][-1][1], 0.01)
+
+
+def test_files_that_are_cut_off_or_broken(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    pytest.importorskip("tensorboard")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run-x.wandb").write_bytes(b"no such thing" * 100)
+    assert str(tmp_path / "broken") in refused(str(tmp_path / "broken"), tmp_path / "runs")
+    log_everything(tmp_path / "run")
+    sync(tmp_path / "run", ["tensorboard"])
+    (file,) = (tmp_path / "run" / "tensorboard").iterdir()
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    run_dir = import_run(str(file.parent), tmp_path / "runs")
+    assert len(read_run(run_dir).series()["train/loss"]) > 0 and read_run(run_dir).damage is None
+    (tmp_path / "closed").touch()
+    assert "cannot be imported into" in refused(str(file.parent), tmp_path / "closed")

@@ -4,14 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from stepwise_track.errors import TrackError
 from stepwise_track.reader import RunJournal, is_run_dir, read_run, resolve_run, run_dirs
 from stepwise_track.summary import MetricValue, Mode, RunSummary, best_of, list_runs, summarize
-
-if TYPE_CHECKING:
-    from stepwise_track.backends.clearml.connection import Connection
 
 TASK_FIELDS = (
     "id", "name", "status", "project.name", "tags", "comment", "created", "started", "completed", "last_update",
@@ -127,9 +124,9 @@ class ServerRuns:
 
         if not clearml_is_configured():
             use_local_server()
-        from stepwise_track.importers.clearml import connect
+        from stepwise_track.importers.clearml import Server
 
-        self._server: Connection = connect()
+        self._server = Server()
         self.place = self._server.web_host
         self._known: dict[str, dict[str, Any]] = {}
 

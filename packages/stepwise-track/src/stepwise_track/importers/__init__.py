@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from stepwise_track import limits
-from stepwise_track.errors import TrackError, cannot_write
+from stepwise_track.errors import TrackError
 from stepwise_track.events import Event, FileRef, ProcessId, RunFinished, RunStarted, event_to_fields
 from stepwise_track.files import sha256_of
 from stepwise_track.journal import FORMAT, VERSION, JournalReader, frame
@@ -99,9 +99,12 @@ def import_run(source: str, runs_dir: Path, name: str | None = None) -> Path:
             _require_new(source, runs_dir, {journal_id, found.journal_id})
             write_journal(folder / "journal", journal_id, found.records())
             run_dir = create_run_dir(runs_dir, name or found.name)
-            shutil.copytree(folder, run_dir, dirs_exist_ok=True, copy_function=shutil.move)
+            folder.replace(run_dir)  # at once: nobody sees half a run
     except OSError as error:
-        raise cannot_write(runs_dir, error) from None
+        raise TrackError(
+            f"{source} cannot be imported into {runs_dir}: {error}",
+            hint="check that the one can be read and the other be written, then import it again",
+        ) from None
     return run_dir
 
 

@@ -7,6 +7,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,32 @@ class RefusedByServer(TrackError):
     exit_code = 5
 
 
-def connect() -> Connection:
-    """Log in to the server of the user's ClearML configuration.
+class Server(Connection):
+    """A session with the ClearML server of the user's configuration, whose failures explain themselves.
 
     Raises:
         TrackError: with exit code 4 if it does not answer, 5 if it refuses us.
     """
+
+    def __init__(self) -> None:
+        with _explained():
+            super().__init__()
+
+    def call(self, endpoint: str, **params: Any) -> dict[str, Any]:
+        """Call `service.action` and return its `data`.
+
+        Raises:
+            CallError: if the server refuses the call.
+            TrackError: as for the class.
+        """
+        with _explained():
+            return super().call(endpoint, **params)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
     try:
-        return Connection()
+        yield
     except Unreachable as error:
         raise UnreachableServer(str(error), hint="stepwise track doctor") from None
     except Rejected as error:
@@ -84,9 +103,17 @@ def read(source: str, folder: Path) -> FoundRun:
         raise TrackError(
             f"{source} names no ClearML task: its id has 32 hex digits", hint="stepwise runs list --server"
         )
-    server = connect()
+    server = Server()
     task = get_task(server, found[0])
-    events = [
+    try:
+        return found_run(server, task, _events_of(server, task, folder))
+    except CallError as error:
+        raise TrackError(f"{source} cannot be read: {error}", hint="stepwise track doctor") from None
+
+
+def _events_of(server: Connection, task: dict[str, Any], folder: Path) -> list[Timed]:
+    """Return everything that a task has; its files go to `folder`."""
+    return [
         *values_of(server, task),
         *_plots(server, task["id"], folder),
         *_console(server, task["id"]),
@@ -95,7 +122,6 @@ def read(source: str, folder: Path) -> FoundRun:
         *_artifacts(server, task, folder),
         *_models(server, task, folder),
     ]
-    return found_run(server, task, events)
 
 
 def get_task(server: Connection, task_id: str) -> dict[str, Any]:
