@@ -64,6 +64,9 @@ def test_status_shows_each_tracker_of_each_run(
     text = capsys.readouterr().out
     (line,) = [line for line in text.splitlines() if line.startswith("mine  tensorboard")]
     assert line.split()[2:5] == ["ok", f"{clearml['last_seq']}/{clearml['last_seq']}", "0"]
+    assert (
+        f"mine → clearml: {clearml['link']}" in text.splitlines() and "mine → wandb: W&B is disabled" in text
+    )
     (table,) = [line.split() for line in text.splitlines() if "as Markdown text" in line]
     assert table == ["table", "2", "as", "Markdown", "text"]
 

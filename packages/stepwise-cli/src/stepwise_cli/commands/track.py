@@ -66,12 +66,10 @@ def _as_json(stand: Stand) -> dict[str, Any]:
 
 
 def _print_stands(stands: list[Stand]) -> None:
-    table = new_table(
-        None, "run", "backend", "health", ">delivered", ">pending", ">lag", ">next\nretry", "error", "link"
-    )
-    for column in table.columns[:7]:
+    table = new_table(None, "run", "backend", "health", ">delivered", ">pending", ">lag", ">next\nretry")
+    for column in table.columns:
         column.no_wrap = True
-    for path, one, link in stands:
+    for path, one, _ in stands:
         table.add_row(
             clean(path.name),
             clean(one.name),
@@ -80,10 +78,14 @@ def _print_stands(stands: list[Stand]) -> None:
             str(one.pending),
             f"{one.lag_s:.1f}s" if one.lag_s < 60 else duration(one.lag_s),
             _next_retry(one),
-            clean(one.error),
-            clean(link),
         )
     console().print(table)
+    notes = [(f"{path.name} → {one.name}: ", one.error or link) for path, one, link in stands]
+    if any(note for _, note in notes):
+        click.echo()
+    for begin, note in notes:  # on lines of their own: to be copied whole
+        if note:
+            console().print(clean(begin + note), soft_wrap=True)
 
 
 def _next_retry(one: "BackendStatus") -> str:
