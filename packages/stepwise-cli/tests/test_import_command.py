@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from stepwise_cli.main import main
 from stepwise_server.testing import LocalServer
@@ -88,6 +87,8 @@ def test_a_clearml_task_of_the_sdk_keeps_its_values(
     assert main(["track", "import", url]) == 1
     assert "is here already, as the run theirs" in capsys.readouterr().err
     assert main(["sync", "theirs", "--to", "tensorboard"]) == 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     events_ = EventAccumulator(str(tmp_path / "runs" / "theirs" / "tensorboard"), {"scalars": 0})
     events_.Reload()
     points = [(one.step, one.value) for one in events_.Scalars("train/loss")]

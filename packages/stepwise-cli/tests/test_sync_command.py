@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from stepwise_cli.main import main
 from stepwise_server.testing import LocalServer
@@ -38,6 +37,8 @@ def make_run(folder: Path, name: str, steps: int = 20) -> Path:
 
 def losses(run_dir: Path) -> list[tuple[int, float]]:
     """Read the loss as TensorBoard does."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     (folder,) = {path.parent for path in (run_dir / "tensorboard").rglob("*tfevents*")}
     events = EventAccumulator(str(folder), {"scalars": 0})
     events.Reload()
