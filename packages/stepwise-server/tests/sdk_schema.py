@@ -7,7 +7,7 @@ from typing import Any
 
 from clearml.backend_api.session.response import Response, ResponseMeta
 
-SERVICES = "auth events models organization pipelines projects queues tasks workers".split()
+SERVICES = ["auth", "events", "models", "organization", "pipelines", "projects", "queues", "tasks", "workers"]
 
 UNLIKE = {"tasks.get_configuration_names"}
 """The class declares an object where the web app, the only caller, reads a list."""

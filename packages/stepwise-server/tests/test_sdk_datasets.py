@@ -1,12 +1,12 @@
 """The unmodified SDK's datasets, offline sessions and commands, in processes of their own."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sdk_process import run_sdk
 
 from stepwise_server.testing import LocalServer
 
@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from clearml import Dataset, Task
 
-Path("files").mkdir()
+Path("files").mkdir(exist_ok=True)
 Path("files/a.txt").write_text("first")
 Path("files/b.txt").write_text("second")
 parent = Dataset.create(dataset_name="dsA", dataset_project="P1", dataset_tags=["raw"], description="two files")
@@ -84,20 +84,10 @@ def run(server: LocalServer, folder: Path, script: str, *arguments: str) -> Any:
 
 
 def shell(server: LocalServer, folder: Path, *command: str) -> str:
-    """Run a command that talks to the server, with a home of its own, and return its output."""
-    environment = {**server.environment, "HOME": str(folder), "CLEARML_CACHE_DIR": str(folder / "cache")}
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "Failed parsing" not in done.stdout + done.stderr
-    return done.stdout
+    """Run a command that talks to the server, and return its output."""
+    output = run_sdk(server, folder, *command)
+    assert "Failed parsing" not in output
+    return output
 
 
 def tool(name: str) -> str:

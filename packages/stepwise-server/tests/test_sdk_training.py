@@ -1,16 +1,19 @@
 """The unmodified SDK, in processes of its own: a training run, reading it back, its later life."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sdk_process import run_sdk
 
 from stepwise_server.testing import LocalServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]  # the SDK waits for ten seconds and more when it closes
 
 TRAIN = """
 import sys
@@ -157,19 +160,12 @@ def run(server: LocalServer, folder: Path, script: str, *arguments: str) -> str:
     """Run a script with the SDK against the server, and return what it printed."""
     folder.mkdir(exist_ok=True)
     (folder / "script.py").write_text(script, encoding="utf-8")
-    environment = {**server.environment, "HOME": str(folder), "CLEARML_CACHE_DIR": str(folder / "cache")}
-    environment |= {"CLEARML_CONFIG_FILE": str(folder / "none.conf"), "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "script.py", *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
+    output = run_sdk(server, folder, sys.executable, "script.py", *arguments)
     # The SDK tries to delete the models that went with their task; it knows that this answer means "gone already".
     output = "\n".join(line for line in output.splitlines() if "400/201: models.delete" not in line)
     for trouble in ("Action failed", "Failed parsing", "Traceback", "Retrying", "Failed deleting"):
         assert trouble not in output, output
-    return done.stdout
+    return output
 
 
 @pytest.fixture(scope="module")

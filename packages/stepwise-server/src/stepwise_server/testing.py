@@ -114,8 +114,12 @@ class LocalServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables for a process that reports to this server."""
-        return {**os.environ, **variables(self.url, read_client(self.settings.folder))}
+        """Environment variables for a process that reports to this server.
+
+        The SDK reports from a thread then: the process that it forks for that now and then never ends.
+        """
+        steady = {"CLEARML__SDK__DEVELOPMENT__REPORT_USE_SUBPROCESS": "false"}
+        return {**os.environ, **steady, **variables(self.url, read_client(self.settings.folder))}
 
     def request(
         self,

@@ -33,6 +33,8 @@ def wanted(options: dict[str, Any]) -> bool:
 
 def write_session(run: RunContext, status: str) -> Path:
     """Write the session of a run that is over, and return its path."""
+    # The process that the SDK forks for its reports now and then never ends; a thread does as well here.
+    os.environ["CLEARML__SDK__DEVELOPMENT__REPORT_USE_SUBPROCESS"] = "false"
     Task.set_offline(True)
     task: Any = Task.init(
         project_name=run.started.project_name,
