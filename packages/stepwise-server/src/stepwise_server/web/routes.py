@@ -39,8 +39,11 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-VIEWS = ("/", "/login", "/compare", "/models", "/datasets", "/queues", "/settings", "/projects/{rest:path}")
-"""Addresses of the page; those below /projects are also what the SDK prints as links."""
+VIEWS = (
+    *("/", "/login", "/compare", "/models", "/datasets", "/queues", "/settings"),
+    *("/projects/{rest:path}", "/datasets/{rest:path}", "/pipelines/{rest:path}", "/settings/{rest:path}"),
+)
+"""Addresses of the page; those with a rest are what the SDK prints as links."""
 
 
 @lru_cache

@@ -38,7 +38,7 @@ export async function draw(element, traces, layout = {}) {
     margin: { l: 54, r: 14, t: 40, b: 40, ...layout.margin },
     xaxis: { ...axis, ...layout.xaxis },
     yaxis: { ...axis, ...layout.yaxis },
-    legend: { orientation: "h", y: -0.2, ...layout.legend },
+    legend: { orientation: "h", y: -0.3, ...layout.legend },
     autosize: true,
     width: undefined,
     height: undefined,

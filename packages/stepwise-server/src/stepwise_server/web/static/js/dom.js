@@ -16,10 +16,11 @@ export function show(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child || child === 0));
 }
 
-export function notice(text, bad = false) {
-  const line = h("div", { class: bad ? "bad" : "" }, text);
+// A line at the corner that goes by itself; `action` is what a button in it does.
+export function notice(text, bad = false, [name, action] = []) {
+  const line = h("div", { class: bad ? "bad" : "" }, text, name && h("button", { onclick: () => { line.remove(); action(); } }, name));
   document.getElementById("notices").append(line);
-  setTimeout(() => line.remove(), bad ? 9000 : 4000);
+  setTimeout(() => line.remove(), bad || name ? 9000 : 4000);
 }
 
 export function ago(moment) {

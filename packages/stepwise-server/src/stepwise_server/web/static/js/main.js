@@ -7,13 +7,13 @@ import { loginView } from "./login.js";
 const VIEWS = [
   [/^\/(?:projects\/(?<project>[^/]+))?\/?$/, () => import("./runs.js"), "Runs"],
   [/^\/projects\/(?<project>[^/]+)\/(?:tasks|experiments)\/?$/, () => import("./runs.js"), "Runs"],
-  [/^\/projects\/(?<project>[^/]+)\/(?:tasks|experiments)\/(?<task>\w+)(?:\/(?<tab>.*))?$/, () => import("./run.js"), "Runs"],
+  [/^\/(?:projects|pipelines|datasets\/simple)\/(?<project>[^/]+)\/(?:tasks|experiments)\/(?<task>\w+)(?:\/(?<tab>.*?))?\/?$/, () => import("./run.js"), "Runs"],
   [/^\/projects\/(?<project>[^/]+)\/models\/(?<model>\w+).*$/, () => import("./models.js"), "Models"],
   [/^\/models$/, () => import("./models.js"), "Models"],
   [/^\/datasets$/, () => import("./datasets.js"), "Datasets"],
   [/^\/compare$/, () => import("./compare.js"), "Runs"],
   [/^\/queues$/, () => import("./queues.js"), "Queues"],
-  [/^\/settings$/, () => import("./settings.js"), "Settings"],
+  [/^\/settings(?:\/.*)?$/, () => import("./settings.js"), "Settings"],
 ];
 const LINKS = [["/", "Runs"], ["/models", "Models"], ["/datasets", "Datasets"], ["/queues", "Queues"], ["/settings", "Settings"]];
 
@@ -46,10 +46,11 @@ async function route() {
       return;
     }
     const view = await load();
-    const main = h("main");
+    const main = h("main", { "aria-busy": "true" });
     show(place, header(title), main);
     const writes = user.role !== "guest";
     leave = (await view.view(main, { ...pattern.exec(location.pathname).groups, user, writes })) ?? (() => {});
+    main.setAttribute("aria-busy", "false");
   } catch (error) {
     if (error.code !== 401) notice(error.message, true);
   }

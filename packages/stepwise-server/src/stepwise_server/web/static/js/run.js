@@ -34,7 +34,7 @@ export async function view(main, { project, task: id, tab, writes }) {
     document.title = `${task.name} · stepwise`;
     show(top, h("div", { class: "bar" }, h("a", { href: `/projects/${task.project?.id ?? "*"}` }, task.project?.name ?? "All projects"), h("span", { class: "soft" }, "/"),
       h("h1", { class: "grow" }, task.name), state(task, run), writes && buttons(task)),
-    h("div", { class: "bar soft" }, tags(task), `${task.type} by ${task.user?.name ?? "?"}`, h("span", { title: task.started }, `started ${moment(task.started) || "never"}`),
+    h("div", { class: "bar soft facts-line" }, tags(task).length ? h("span", {}, tags(task)) : "", h("span", {}, `${task.type} by ${task.user?.name ?? "?"}`), h("span", { title: task.started }, `started ${moment(task.started) || "never"}`),
       h("span", {}, duration(task.active_duration)), h("span", {}, `iteration ${number(task.last_iteration)}`),
       h("span", { title: task.last_update }, `updated ${ago(task.last_update)}`), task.parent?.name && h("span", {}, `part of ${task.parent.name}`)),
     task.status_message && task.status !== "completed" && h("div", { class: "bar" }, h("span", { class: "soft" }, task.status_reason || task.status_message)),

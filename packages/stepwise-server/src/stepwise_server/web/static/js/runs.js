@@ -106,8 +106,9 @@ export async function view(main, { project, writes }) {
   async function many(endpoint, ids, options = {}) {
     const { succeeded, failed } = await call(endpoint, { ids, ...options });
     for (const each of failed) notice(each.error.msg, true);
-    const undo = { "tasks.archive_many": "tasks.unarchive_many" }[endpoint];
-    notice(`${succeeded.length} done${undo ? "; they are under “archived”" : ""}`);
+    const back = { "tasks.archive_many": "tasks.unarchive_many", "tasks.unarchive_many": "tasks.archive_many" }[endpoint];
+    const done = { "tasks.archive_many": "archived", "tasks.unarchive_many": "restored" }[endpoint] ?? "deleted";
+    if (succeeded.length) notice(`${succeeded.length} ${done}`, false, back ? ["Undo", () => many(back, succeeded.map((each) => each.id))] : []);
     chosen.clear();
     await load();
   }

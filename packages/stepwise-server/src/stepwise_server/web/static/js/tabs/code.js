@@ -7,7 +7,7 @@ export function tab(place, { task }) {
   const facts = { repository: script.repository, branch: script.branch, commit: script.version_num, "entry point": script.entry_point, "working directory": script.working_dir, interpreter: script.binary, container: container.image, queue: task.execution.queue?.name, worker: task.last_worker };
   const machine = Object.entries(runtime).filter(([, value]) => value !== null && typeof value !== "object");
   show(place, h("section", { class: "card" }, definition(Object.entries(facts).filter(([, value]) => value))),
-    h("section", { class: "card", style: "margin-top: .8rem" }, h("h2", { style: "margin-top: 0" }, "Machine and run"), definition(machine)),
+    machine.length && h("section", { class: "card", style: "margin-top: .8rem" }, h("h2", { style: "margin-top: 0" }, "Machine and run"), definition(machine)),
     text("Uncommitted changes", script.diff), text("Packages", script.requirements?.pip));
 }
 

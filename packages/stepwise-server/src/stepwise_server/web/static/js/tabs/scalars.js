@@ -5,7 +5,7 @@ import { draw, plain, smooth } from "../charts.js";
 import { h, number, save, show } from "../dom.js";
 import { setQuery } from "../main.js";
 
-const EVERY = 5000;
+const EVERY = 3000;
 
 export async function tab(place, { id, task }, keep = (metric) => !metric.startsWith(":monitor")) {
   const query = new URLSearchParams(location.search);
@@ -30,7 +30,7 @@ export async function tab(place, { id, task }, keep = (metric) => !metric.starts
     ]);
     curves = Object.fromEntries(Object.entries(found).filter(([metric]) => keep(metric)));
     const rows = (values.tasks[0]?.values ?? []).filter((each) => keep(each.metric));
-    show(single, rows.length && keep("Summary") ? h("details", { class: "card", open: true, style: "margin-bottom: .8rem" }, h("summary", {}, `Single values (${rows.length})`),
+    show(single, rows.length && keep("Summary") ? h("details", { class: "card narrow", open: true, style: "margin-bottom: .8rem" }, h("summary", {}, `Single values (${rows.length})`),
       h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, rows.map((each) => h("tr", {}, h("td", {}, each.variant), h("td", { class: "number" }, number(each.value)))))))) : "");
     await redraw();
   }
@@ -49,7 +49,7 @@ export async function tab(place, { id, task }, keep = (metric) => !metric.starts
       const start = Math.min(...variants.map((each) => each.x[0]));
       const lines = variants.flatMap((each) => line(each, axis.value === "relative" ? start : null));
       const label = { iter: variants[0].x_axis_label ?? "iteration", relative: "minutes", iso_time: "" }[axis.value];
-      await draw(boxes.get(metric), lines, { title: plain(metric), xaxis: { title: { text: plain(label) } }, yaxis: { type: log.checked ? "log" : "linear" }, hovermode: "x unified", uirevision: "keep" });
+      await draw(boxes.get(metric), lines, { title: plain(variants.length > 1 ? metric : `${metric} / ${variants[0].name}`), xaxis: { title: { text: plain(label) } }, yaxis: { type: log.checked ? "log" : "linear" }, hovermode: "x unified", uirevision: "keep" });
     }
   }
 
