@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT_VERSION = re.compile(r'(?<=^version = ")[^"]+(?=")', re.MULTILINE)
-SIBLING_PIN = re.compile(r'(?<="stepwise-)(core|track|server|cli)==[^"]+(?=")')
+SIBLING_PIN = re.compile(r'(?<="stepwise-)(core|track|server|cli)(\[\w+\])?==[^"]+(?=")')
 
 
 def with_version(root: Path, new: str) -> dict[Path, str]:
@@ -21,7 +21,7 @@ def with_version(root: Path, new: str) -> dict[Path, str]:
         text, count = PROJECT_VERSION.subn(new, path.read_text())
         if count != 1:
             raise SystemExit(f"error: {path}: {count} lines with a version, expected one")
-        changed[path] = SIBLING_PIN.sub(lambda match: f"{match[1]}=={new}", text)
+        changed[path] = SIBLING_PIN.sub(lambda match: f"{match[1]}{match[2] or ''}=={new}", text)
     return changed
 
 

@@ -12,7 +12,10 @@ from packaging.requirements import Requirement
 
 HEAVY_FOR_CLI = {"torch", "numpy", "matplotlib", "rich", "pydantic", "tokenizers", "sacrebleu", "babel"}
 HEAVY_ROOM = source("cli") / "training"  # loaded by a command that is about to train, never before
-LOADED_BY_OTHERS = {"httptools"}  # uvicorn finds its parser by name
+LOADED_BY_OTHERS = {
+    "httptools",
+    "plotly",
+}  # uvicorn finds its parser by name; the page uses Plotly's JavaScript
 CORE_WITHOUT_TORCH = ("__init__.py", "errors.py", "config/*.py")
 
 

@@ -21,7 +21,7 @@ def test_every_package_has_the_version_of_the_house() -> None:
 
 def test_siblings_are_pinned_to_this_version() -> None:
     pins = [line for line in project("cli")["dependencies"] if line.startswith("stepwise-")]
-    assert pins == [f"stepwise-{name}=={VERSION}" for name in ("core", "server", "track")]
+    assert pins == [f"stepwise-{name}=={VERSION}" for name in ("core", "server", "track[clearml]")]
 
 
 def test_what_is_installed_is_this_version() -> None:

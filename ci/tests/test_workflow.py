@@ -43,7 +43,8 @@ def copy(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "ci").mkdir()
     (tmp_path / "bench").mkdir()
-    shutil.copy(ROOT / "ci/make_venv.sh", tmp_path / "ci")
+    for name in ("make_venv.sh", "agent-requirements.txt"):
+        shutil.copy(ROOT / "ci" / name, tmp_path / "ci")
     shutil.copytree(ROOT / "packages", tmp_path / "packages", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "runs/mine").mkdir(parents=True)
     (tmp_path / "runs/mine/config.json").write_text("{}")

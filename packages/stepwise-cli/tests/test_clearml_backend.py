@@ -214,6 +214,22 @@ def test_a_resumed_run_keeps_both_attempts(server: LocalServer, tmp_path: Path) 
     assert curves["train (attempt 1)"]["y"] == list(range(11, 21))
 
 
+def test_a_model_has_its_own_configuration_and_is_published(server: LocalServer, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"weights")
+    options = {"backends": ["clearml"], "capture_console": False, "system_metrics": False}
+    with ExperimentLogger("ab", "registry", run_dir=tmp_path / "run", **options) as logger:
+        given = {"config": {"d_model": 8}, "labels": {"cat": 1}, "publish": True, "tags": ["small"]}
+        logger.log_model("tagger", weights, metadata={"accuracy": 0.5}, **given)
+        logger.log_classification_report(["cat", "dog"], ["cat", "cat"])
+    [model] = server.api("models.get_all")["models"]
+    assert model["ready"] and model["labels"] == {"cat": 1} and "small" in model["tags"]
+    assert json.loads(model["design"]["design"]) == {"d_model": 8}
+    assert model["metadata"]["accuracy"]["value"] == "0.5" and "config" not in model["metadata"]
+    plots = server.api("events.get_task_plots", task=model["id"], model_events=True)["plots"]
+    assert len(plots) == 1 and "dog" in plots[0]["plot_str"]
+
+
 def test_an_offline_session_can_be_imported(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,9 @@ from stepwise_track.events import (
     Text,
 )
 
+MODEL_FIELDS = ("framework", "tags", "config", "labels")
+"""What `log_model` says of a model that the registry has fields of its own for; the rest is its metadata."""
+
 
 class ClearMLBackend(Backend):
     """Sends a run to the ClearML server of the user's configuration.
@@ -210,7 +213,7 @@ class ClearMLBackend(Backend):
         tables = self._run.state.setdefault("model_tables", [])
         model = self._run.state.get("last_model")
         if model:
-            self._server.report([{**plot, "task": model, "model_event": True}])
+            self._server.report([{**plot, "task": model, "model_event": True, "allow_locked": True}])
         else:
             tables.append(plot)
 
@@ -278,33 +281,21 @@ class ClearMLBackend(Backend):
         url = self._uploads.weights(record, event)
         if url is None:
             return
-        started = self._run.started
         facts: dict[str, Any] = {"step": event.step, **(event.metadata or {})}
         if isinstance(event, Checkpoint):
             facts |= {"epoch": event.epoch, "loss": event.loss}
-        metadata = {
-            key: {"key": key, "type": type(value).__name__, "value": str(value)}
-            for key, value in facts.items()
-            if value is not None
-        }
+        publish = bool(facts.pop("publish", None))
         known = self._run.state.setdefault("models", {})
         if str(record.seq) not in known:
-            known[str(record.seq)] = self._server.call(
-                "models.create",
-                name=f"{started.experiment_name} - {name}",
-                uri=url,
-                framework="PyTorch",
-                ready=False,
-                design={"design": self._run.state.get("design", "")},
-                labels=facts.pop("labels", None) or {},
-                tags=[*started.tags, *tags],
-                comment=f"made at step {event.step}" if event.step is not None else "",
-                project=self._run.state.get("project"),
-                task=self._task,
-            )["id"]
+            known[str(record.seq)] = self._create_model(name, url, facts, tags)
             self._run.save()
         model = self._run.state["last_model"] = known[str(record.seq)]
-        self._server.call("models.add_or_update_metadata", model=model, metadata=list(metadata.values()))
+        metadata = [
+            {"key": key, "type": type(value).__name__, "value": str(value)}
+            for key, value in facts.items()
+            if value is not None and key not in MODEL_FIELDS
+        ]
+        self._server.call("models.add_or_update_metadata", model=model, metadata=metadata)
         self._server.call(
             "tasks.add_or_update_model",
             task=self._task,
@@ -314,4 +305,26 @@ class ClearMLBackend(Backend):
             iteration=event.step or 0,
         )
         for plot in self._run.state.pop("model_tables", []):
-            self._server.report([{**plot, "task": model, "model_event": True}])
+            self._server.report([{**plot, "task": model, "model_event": True, "allow_locked": True}])
+        if publish and not self._server.call("models.get_by_id", model=model)["model"].get("ready"):
+            self._server.call("models.set_ready", model=model, publish_task=False)
+
+    def _create_model(self, name: str, url: str, facts: dict[str, Any], tags: list[str]) -> str:
+        """Put a model into the registry, and return its id."""
+        started = self._run.started
+        framework = str(facts.get("framework") or "PyTorch")
+        design = facts.get("config")
+        created: str = self._server.call(
+            "models.create",
+            name=f"{started.experiment_name} - {name}",
+            uri=url,
+            framework={"pytorch": "PyTorch"}.get(framework.lower(), framework),
+            ready=False,
+            design={"design": json.dumps(design, indent=2) if design else self._run.state.get("design", "")},
+            labels=facts.get("labels") or {},
+            tags=[*started.tags, *tags, *(facts.get("tags") or [])],
+            comment=f"made at step {facts['step']}" if facts.get("step") is not None else "",
+            project=self._run.state.get("project"),
+            task=self._task,
+        )["id"]
+        return created

@@ -82,6 +82,8 @@ def _create(connection: Connection, run: RunContext) -> str:
 def find_or_create_project(connection: Connection, name: str) -> str:
     """Return the id of a project, created with those above it unless it is there."""
     name = "/".join(part.strip() for part in name.split("/") if part.strip()) or "stepwise"
+    if len(name) < 3:  # servers want three characters
+        name = f"project {name}"
     pattern = "^" + re.sub(r"([^\w/])", r"\\\1", name) + "$"
     found = connection.call("projects.get_all", name=pattern, only_fields=["id"], search_hidden=True)[
         "projects"
