@@ -97,9 +97,15 @@ def _run(runs: Runs, number: int, rate: float) -> str:
     )["id"]  # fmt: skip
     runs.ids.append(task)
     uri = upload(server, f"dates/{task}/table.json", b'{"answer": 42}')
+    weights = [[[[1000, 0], [250, 750]], [[500, 500], [500, 500]]]] * 6  # 6 layers of 2 heads
+    maps = {"rows": ["<bos>", HOSTILE], "columns": ["3", "<eos>"], "weights": weights}
+    kinds = {kind: maps for kind in ("encoder", "decoder", "cross")}
+    document = json.dumps({"source": HOSTILE, "target": "3", "whole": True, "kinds": kinds}).encode()
+    looks = {"key": "attention", "type": "custom",
+             "uri": upload(server, f"dates/{task}/attention.json", document)}  # fmt: skip
     artifact = {"key": "table", "type": "dict", "uri": uri, "content_size": 14, "hash": "ab" * 32,
                 "type_data": {"preview": '{"answer": 42}'}}  # fmt: skip
-    server.api("tasks.add_or_update_artifacts", task=task, artifacts=[artifact])
+    server.api("tasks.add_or_update_artifacts", task=task, artifacts=[artifact, looks])
     server.api("tasks.started", task=task)
     server.api("models.create", name=f"weights {number}", uri=uri, task=task, project=runs.project)
     model = server.models(task)[0]["id"]

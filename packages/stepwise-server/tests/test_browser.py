@@ -22,6 +22,7 @@ TABS = {
     "scalars": "exact_match",
     "plots": "table (0)",
     "samples": "pictures / first",
+    "attention": "Layer 1",
     "console": SIGNALS[-1],
     "configuration": "config.yaml",
     "artifacts": "table",
@@ -122,6 +123,23 @@ def test_pictures_have_a_slider_over_the_iterations(page: "Page", runs: Runs) ->
     page.get_by_label("Iteration of pictures / first").fill("0")
     expect(picture).to_have_attribute("src", re.compile(r"picture%201\.png$"))
     expect(page.get_by_text("iteration 1", exact=True)).to_be_visible()
+
+
+def test_attention_of_each_head_is_enlarged_and_read(page: "Page", runs: Runs) -> None:
+    page.goto(runs.address(0, "attention"))
+    expect(page.locator(".maps button")).to_have_count(8)
+    expect(page.get_by_role("button", name="Enlarge Layer 1, head 2")).to_contain_text("1.00 bits")
+    page.get_by_label("Layers").select_option("layers 5–6 of 6")
+    expect(page.locator(".maps button")).to_have_count(4)
+    page.get_by_label("Kind of attention").select_option("encoder")
+    page.get_by_role("button", name="Enlarge Layer 1, head 1").click()
+    picture = page.locator("dialog canvas")
+    box = picture.bounding_box()
+    assert box
+    picture.hover(position={"x": box["width"] * 0.75, "y": box["height"] * 0.75})
+    expect(page.locator("dialog")).to_contain_text(f"“{HOSTILE}” looks at “<eos>”: 75.0 %")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
 
 
 def test_an_artifact_is_downloaded(page: "Page", runs: Runs) -> None:

@@ -1,5 +1,6 @@
 """The end of a training: scores on held-out data, pictures, and one table that says it all."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -16,8 +17,10 @@ from stepwise_core.runs import RunFolder
 from stepwise_track import ExperimentLogger, log_metrics_to_clearml
 
 if TYPE_CHECKING:
+    from stepwise_core.decoding.attention import TextAttention
     from stepwise_core.trained import LoadedRun
 
+ATTENTION_FILE, ATTENTION_TOKENS = "attention.json", 64
 SCORES_SHOWN = ("exact_match", "token_accuracy", "token_recall", "bleu", "chrf", "perplexity", "num_examples")
 
 
@@ -35,6 +38,7 @@ def conclude(folder: RunFolder, dataset: Dataset, logger: ExperimentLogger) -> N
     pictures = draw_pictures(run, dataset)
     if run.config.logging.log_artifacts:
         logger.log_artifact("evaluation", folder.evaluation_file)
+        logger.log_artifact("attention", folder.pictures / ATTENTION_FILE)
         for picture in pictures:
             logger.log_figure(picture.stem, picture, step=run.state.step)
     show_outcome(folder, evaluation, run.state.seconds)
@@ -55,7 +59,29 @@ def draw_pictures(run: "LoadedRun", dataset: Dataset) -> list[Path]:
     files += save_architecture(run.model, folder, run.folder.name)
     attention = attend_text(run.model, run.tokenizers, dataset.test[0].source)
     files += save_text_attention(attention, folder / "attention")
+    (folder / ATTENTION_FILE).write_text(attention_document(attention), encoding="utf-8")
     return [file for file in files if file.suffix == ".png"]
+
+
+def attention_document(attention: "TextAttention") -> str:
+    """Return attention weights as JSON, for pages that show them: `kinds[kind]` has rows, columns and weights.
+
+    Weights are thousandths, [layer][head][row][column]: as exact as a colour, and a quarter of the size. Of a
+    long text only the first tokens are kept; then `whole` is false.
+    """
+    from stepwise_core.models.attention_maps import KINDS
+    from stepwise_core.pictures.text_attention import attention_maps
+
+    kept, kinds = slice(ATTENTION_TOKENS), {}
+    for kind in KINDS:
+        maps = attention_maps(attention, kind)
+        weights = (maps.weights[:, :, kept, kept] * 1000).round().astype(int).tolist()
+        tokens = {"rows": list(maps.query_tokens)[kept], "columns": list(maps.key_tokens)[kept]}
+        kinds[kind] = {**tokens, "weights": weights}
+    whole = max(len(attention.source_tokens), len(attention.target_tokens)) <= ATTENTION_TOKENS
+    return json.dumps(
+        {"source": attention.source, "target": attention.target, "whole": whole, "kinds": kinds}
+    )
 
 
 def show_outcome(folder: RunFolder, evaluation: Evaluation, seconds: float) -> None:

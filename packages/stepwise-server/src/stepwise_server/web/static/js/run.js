@@ -8,6 +8,7 @@ const TABS = {
   scalars: ["Scalars", () => import("./tabs/scalars.js")],
   plots: ["Plots", () => import("./tabs/plots.js")],
   samples: ["Debug samples", () => import("./tabs/samples.js")],
+  attention: ["Attention", () => import("./tabs/attention.js")],
   console: ["Console", () => import("./tabs/console.js")],
   configuration: ["Configuration", () => import("./tabs/configuration.js")],
   artifacts: ["Artifacts & models", () => import("./tabs/artifacts.js")],

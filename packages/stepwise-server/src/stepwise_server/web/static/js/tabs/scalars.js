@@ -31,7 +31,7 @@ export async function tab(place, { id, task }, keep = (metric) => !metric.starts
     curves = Object.fromEntries(Object.entries(found).filter(([metric]) => keep(metric)));
     const rows = (values.tasks[0]?.values ?? []).filter((each) => keep(each.metric));
     show(single, rows.length && keep("Summary") ? h("details", { class: "card narrow", open: true, style: "margin-bottom: .8rem" }, h("summary", {}, `Single values (${rows.length})`),
-      h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, rows.map((each) => h("tr", {}, h("td", {}, each.variant), h("td", { class: "number" }, number(each.value)))))))) : "");
+      h("div", { class: "scroll values" }, h("table", {}, h("tbody", {}, rows.map((each) => h("tr", {}, h("td", {}, each.variant), h("td", { class: "number" }, number(each.value)))))))) : "");
     await redraw();
   }
 
