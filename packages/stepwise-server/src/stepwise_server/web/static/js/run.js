@@ -28,10 +28,15 @@ export async function view(main, { project, task: id, tab, writes }) {
     h("a", { href: `${base}/${key}`, "aria-current": key === name ? "page" : null }, title)));
   show(main, h("div", { class: "whole" }, top, links, place));
 
+  let shown = "";
+
   async function head() {
     const task = (await call("tasks.get_by_id_ex", { id, only_fields: ["*", "project.name", "user.name", "parent.name", "parent.project.name", "execution.queue.name"] })).tasks[0];
     if (!task) throw new Error(`There is no run ${id}. It may have been deleted.`);
     const run = task.status === "in_progress" ? (await call("stepwise.run_states", { tasks: [id] })).states[0] : null;
+    const news = JSON.stringify([task, run?.state, Math.floor(Date.now() / 60000)]);
+    if (news === shown) return task; // else a button would lose the focus every few seconds
+    shown = news;
     document.title = `${task.name} · stepwise`;
     show(top, h("div", { class: "bar" }, h("a", { href: `/projects/${task.project?.id ?? "*"}` }, task.project?.name ?? "All projects"), h("span", { class: "soft" }, "/"),
       h("h1", { class: "grow" }, task.name), state(task, run), writes && buttons(task)),

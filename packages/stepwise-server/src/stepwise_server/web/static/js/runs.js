@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { ago, duration, h, notice, number, show, state, tags } from "./dom.js";
 import { go, setQuery } from "./main.js";
+import { pagedTable } from "./pages.js";
 
 const PAGE = 100;
 const EVERY = 5000;
@@ -14,9 +15,14 @@ export async function view(main, { project, writes }) {
   const table = h("div", { class: "scroll" });
   const count = h("span", { class: "soft" });
   const actions = h("span", { class: "bar", style: "margin: 0" });
-  let rows = [];
+  let list = null; // the paged table
+  let shown = "";
+  let total = 0;
   let scroll = null;
   let more = false;
+  let loading = false;
+  let asked = 0;
+  let states = {};
 
   const search = h("input", { type: "search", class: "grow", placeholder: "Name, tag or id", value: query.get("q") ?? "",
     "aria-label": "Filter", oninput: later(() => { setQuery({ q: search.value }); load(); }) });
@@ -24,7 +30,7 @@ export async function view(main, { project, writes }) {
   const sort = h("select", { "aria-label": "Order", onchange: () => { setQuery({ sort: sort.value }); load(); } },
     Object.entries(SORTS).map(([value, name]) => h("option", { value, selected: value === (query.get("sort") ?? "-last_update") }, `by ${name.toLowerCase()}`)));
   const columns = h("input", { placeholder: "columns: loss/train, Args/lr", value: query.get("columns") ?? "", "aria-label": "Columns of metrics and parameters",
-    onchange: () => { setQuery({ columns: columns.value }); draw(); } });
+    onchange: () => { setQuery({ columns: columns.value }); load(); } });
   const archived = h("input", { type: "checkbox", checked: query.get("archived") === "1", onchange: () => { setQuery({ archived: archived.checked ? "1" : "" }); load(); } });
 
   const tree = h("nav", { class: "card tree", "aria-label": "Projects" });
@@ -34,7 +40,7 @@ export async function view(main, { project, writes }) {
 
   function body(size) {
     const wanted = { size, scroll_id: null, order_by: [sort.value], include_subprojects: true, search_hidden: false,
-      only_fields: ["name", "status", "tags", "system_tags", "project.name", "user.name", "started", "last_update", "last_iteration", "active_duration", "last_metrics", "hyperparams", "type"],
+      only_fields: ["name", "status", "tags", "system_tags", "project.name", "user.name", "started", "last_update", "last_iteration", "active_duration", "type", ...(columns.value ? ["last_metrics", "hyperparams"] : [])],
       system_tags: archived.checked ? ["archived"] : ["__$not", "archived", "__$not", "dataset"] };
     if (project && project !== "*") wanted.project = [project];
     if (status.value) wanted.status = [status.value];
@@ -42,51 +48,84 @@ export async function view(main, { project, writes }) {
     return wanted;
   }
 
+  const extra = () => columns.value.split(",").map((name) => name.trim()).filter(Boolean);
+
   async function load() {
+    const mine = (asked += 1);
     const answer = await call("tasks.get_all_ex", body(PAGE));
-    rows = answer.tasks;
-    scroll = answer.scroll_id;
-    more = rows.length === PAGE;
-    await draw();
+    if (mine !== asked) return; // another question was asked meanwhile
+    await live(answer.tasks);
+    list?.close();
+    list = null;
+    [scroll, more, total, shown] = [answer.scroll_id, answer.tasks.length === PAGE, answer.tasks.length, ""];
+    drawActions();
+    told();
+    if (!total) return show(table, h("p", { class: "soft" }, "No run here. Start one with ", h("code", {}, "stepwise train --track clearml"), "."));
+    list = pagedTable(table, header(extra()), (task) => row(task, states[task.id], extra()), loadMore);
+    list.add(answer.tasks);
   }
 
   async function loadMore() {
-    const answer = await call("tasks.get_all_ex", { ...body(PAGE), scroll_id: scroll });
-    rows = [...rows, ...answer.tasks];
-    scroll = answer.scroll_id;
-    more = answer.tasks.length === PAGE;
-    await draw();
+    if (!more || loading) return;
+    loading = true;
+    const mine = asked;
+    try {
+      const answer = await call("tasks.get_all_ex", { ...body(PAGE), scroll_id: scroll });
+      if (mine !== asked) return;
+      await live(answer.tasks);
+      [scroll, more, total] = [answer.scroll_id, answer.tasks.length === PAGE, total + answer.tasks.length];
+      loading = false;
+      told();
+      if (answer.tasks.length) list.add(answer.tasks);
+    } finally { loading = false; }
   }
 
+  // What is seen is asked again; at the top of the table, new runs come in.
   async function refresh() {
     if (document.hidden) return;
-    const answer = await call("tasks.get_all_ex", body(Math.max(PAGE, rows.length)));
-    rows = answer.tasks;
-    scroll = answer.scroll_id;
-    await draw();
+    if (!list || !more && total < PAGE) {
+      const mine = asked;
+      const answer = await call("tasks.get_all_ex", body(PAGE));
+      await live(answer.tasks);
+      if (mine !== asked) return;
+      const news = fingerprint(answer.tasks);
+      if (list && news === shown) return;
+      if (!list || answer.tasks.length !== total) return load();
+      shown = news;
+      return list.update(answer.tasks);
+    }
+    const mine = asked;
+    const top = scrollY < 200;
+    const ids = list.visible().map((task) => task.id);
+    const answer = await call("tasks.get_all_ex", top ? body(PAGE) : { ...body(PAGE), id: ids, size: ids.length });
+    await live(answer.tasks);
+    const news = fingerprint(answer.tasks);
+    if (mine !== asked || news === shown) return;
+    shown = news;
+    list.update(answer.tasks, top);
   }
 
-  async function draw() {
-    const running = rows.filter((task) => task.status === "in_progress").map((task) => task.id);
-    const states = running.length ? (await call("stepwise.run_states", { tasks: running })).states : [];
-    const byTask = Object.fromEntries(states.map((each) => [each.task, each]));
-    const extra = columns.value.split(",").map((name) => name.trim()).filter(Boolean);
-    count.textContent = `${rows.length}${more ? "+" : ""} runs`;
-    drawActions();
-    if (!rows.length) {
-      show(table, h("p", { class: "soft" }, "No run here. Start one with ", h("code", {}, "stepwise train"), "."));
-      return;
-    }
-    show(table, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}), h("th", {}, "Name"), h("th", {}, "Status"), extra.map((name) => h("th", {}, name)),
-      h("th", { class: "wide" }, "Project"), h("th", { class: "wide" }, "Iteration"), h("th", { class: "wide" }, "Time"), h("th", {}, "Updated"))),
-    h("tbody", {}, rows.map((task) => row(task, byTask[task.id], extra)))), more ? h("button", { onclick: loadMore }, "Show more") : "");
+  // Nothing is drawn again, and no focus is lost, as long as this stays the same.
+  const fingerprint = (tasks) => JSON.stringify([tasks, tasks.map((task) => states[task.id]?.state), Math.floor(Date.now() / 60000)]);
+
+  async function live(tasks) {
+    const running = tasks.filter((task) => task.status === "in_progress").map((task) => task.id);
+    const found = running.length ? (await call("stepwise.run_states", { tasks: running })).states : [];
+    for (const each of found) states[each.task] = each;
+  }
+
+  function told() { count.textContent = `${total}${more ? "+" : ""} runs`; }
+
+  function header(names) {
+    return h("thead", {}, h("tr", {}, h("th", {}), h("th", {}, "Name"), h("th", {}, "Status"), names.map((name) => h("th", { class: "number" }, name)),
+      h("th", { class: "wide" }, "Project"), h("th", { class: "number wide" }, "Iteration"), h("th", { class: "number wide" }, "Time"), h("th", {}, "Updated")));
   }
 
   function row(task, run, extra) {
-    const box = h("input", { type: "checkbox", checked: chosen.has(task.id), "aria-label": `Select ${task.name}`,
+    const box = h("input", { type: "checkbox", checked: chosen.has(task.id), "data-key": `${task.id}/box`, "aria-label": `Select ${task.name}`,
       onchange: () => { box.checked ? chosen.add(task.id) : chosen.delete(task.id); drawActions(); } });
     return h("tr", {}, h("td", {}, box),
-      h("td", {}, h("a", { href: `/projects/${task.project?.id ?? "*"}/tasks/${task.id}` }, task.name), " ", tags(task)),
+      h("td", {}, h("a", { href: `/projects/${task.project?.id ?? "*"}/tasks/${task.id}`, "data-key": `${task.id}/name` }, task.name), " ", tags(task)),
       h("td", {}, state(task, run)), extra.map((name) => h("td", { class: "number" }, number(cell(task, name)))),
       h("td", { class: "wide" }, task.project?.name ?? ""), h("td", { class: "number wide" }, number(task.last_iteration)),
       h("td", { class: "number wide" }, duration(task.active_duration)), h("td", { class: "soft", title: task.last_update }, ago(task.last_update)));
@@ -100,7 +139,7 @@ export async function view(main, { project, writes }) {
       writes && [h("button", { onclick: () => many(archived.checked ? "tasks.unarchive_many" : "tasks.archive_many", ids) }, archived.checked ? "Restore" : "Archive"),
         h("button", { onclick: () => addTag(ids) }, "Tag"),
         h("button", { class: "bad", onclick: () => confirm(`Delete ${ids.length} runs for ever, with their files?`) && many("tasks.delete_many", ids, { force: true }) }, "Delete")],
-      h("button", { onclick: () => { chosen.clear(); draw(); } }, "Clear")));
+      h("button", { onclick: () => { chosen.clear(); list?.redraw(); drawActions(); } }, "Clear")));
   }
 
   async function many(endpoint, ids, options = {}) {
@@ -122,7 +161,7 @@ export async function view(main, { project, writes }) {
 
   await Promise.all([load(), projects(tree, project)]);
   const timer = setInterval(() => refresh().catch(() => {}), EVERY);
-  return () => clearInterval(timer);
+  return () => { clearInterval(timer); list?.close(); };
 }
 
 async function projects(tree, current) {
