@@ -99,6 +99,22 @@ def test_a_run_is_found_by_a_search(page: "Page", runs: Runs) -> None:
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
+def test_a_long_table_loads_by_itself_and_stays_small(page: "Page", runs: Runs) -> None:
+    project = runs.server.api("projects.create", name="many")["id"]
+    for number in range(420):
+        runs.server.api("tasks.create", name=f"many {number}", type="training", project=project)
+    page.goto(f"{runs.server.url}/projects/{project}?sort=name")
+    expect(page.get_by_text("100+ runs")).to_be_visible()
+    for told in ("200+ runs", "300+ runs", "400+ runs", "420 runs"):
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        expect(page.get_by_text(told)).to_be_visible()
+    expect(page.get_by_role("link", name="many 99", exact=True)).to_be_visible()
+    page.wait_for_function("document.querySelectorAll('tbody tr').length < 300")
+    page.evaluate("scrollTo(0, 0)")
+    expect(page.get_by_role("link", name="many 0", exact=True)).to_be_visible()
+    runs.server.api("projects.delete", project=project, delete_contents=True, force=True)
+
+
 def test_columns_of_metrics_and_parameters(page: "Page", runs: Runs) -> None:
     page.get_by_label("Columns of metrics and parameters").fill("Summary/exact_match, training/lr")
     page.keyboard.press("Tab")

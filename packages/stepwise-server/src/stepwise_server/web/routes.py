@@ -66,7 +66,7 @@ def version() -> str:
 
 @lru_cache
 def _compressed(name: str) -> bytes:
-    return gzip.compress(_assets()[name].read_bytes(), 6)
+    return gzip.compress(_assets()[name].read_bytes(), 9)
 
 
 @lru_cache

@@ -25,7 +25,7 @@ export async function tab(place, { id, task }, keep = (metric) => !metric.starts
   async function load() {
     const key = axis.value === "relative" ? "timestamp" : axis.value;
     const [found, values] = await Promise.all([
-      call("events.scalar_metrics_iter_histogram", { task: id, key, samples: 1500 }),
+      call("events.scalar_metrics_iter_histogram", { task: id, key, samples: 1000 }),
       call("events.get_task_single_value_metrics", { tasks: [id] }),
     ]);
     curves = Object.fromEntries(Object.entries(found).filter(([metric]) => keep(metric)));
