@@ -1,4 +1,4 @@
-// Plotly, loaded when the first chart is drawn, in the colours of the page.
+// Plotly, loaded when the first view with charts is opened, in the colours of the page.
 
 let loading;
 
@@ -12,6 +12,7 @@ function plotly() {
   });
   return loading;
 }
+plotly().catch(() => {}); // while the data are on their way; who draws will hear of a failure
 
 export const COLOURS = ["#3b76e1", "#e0782f", "#2f9e6e", "#c9428a", "#8a63d2", "#b88a00", "#1f97a8", "#c0504d"];
 

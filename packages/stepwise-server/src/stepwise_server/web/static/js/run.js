@@ -27,6 +27,8 @@ export async function view(main, { project, task: id, tab, writes }) {
   const links = h("nav", { class: "tabs", "aria-label": "Parts of the run" }, Object.entries(TABS).map(([key, [title]]) =>
     h("a", { href: `${base}/${key}`, "aria-current": key === name ? "page" : null }, title)));
   show(main, h("div", { class: "whole" }, top, links, place));
+  const here = links.querySelector("[aria-current]");
+  links.scrollLeft = here.offsetLeft - links.offsetWidth / 2; // on a phone, the tabs are wider than the window
 
   let shown = "";
 

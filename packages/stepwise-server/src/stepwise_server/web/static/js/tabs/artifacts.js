@@ -11,7 +11,7 @@ export async function tab(place, { id, writes }) {
   if (!artifacts.length && !models.length) return show(place, h("p", { class: "soft" }, "No artifacts and no models."));
   show(place,
     artifacts.length && h("section", { class: "card" }, h("h2", { style: "margin-top: 0" }, "Artifacts"), h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, artifacts.map((each) => h("tr", {},
-      h("td", {}, file(each.uri, each.key)), h("td", { class: "soft" }, each.type), h("td", { class: "number" }, bytes(each.content_size)),
+      h("td", {}, file(each.uri, each.key)), h("td", { class: "soft" }, each.type), h("td", { class: "number" }, each.content_size ? bytes(each.content_size) : ""),
       h("td", { class: "mono soft wide" }, (each.hash ?? "").slice(0, 16)), h("td", {}, each.type_data?.preview && h("details", {}, h("summary", {}, "preview"), h("pre", {}, each.type_data.preview))))))))),
     models.length && h("section", { class: "card", style: "margin-top: .8rem" }, h("h2", { style: "margin-top: 0" }, "Models"), h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, models.map(([each, side]) => model(each, side)))))));
 
