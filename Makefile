@@ -16,7 +16,7 @@ TOX_ARGS   ?=#   arguments of tox, such as -e lint
 export PYTHON MAKECMDGOALS
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up down test lint format types bench bench-server bench-track wheels clean distclean
+.PHONY: help venv demo up down test lint format types bench bench-page bench-server bench-track wheels clean distclean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ types: $(STAMP) ## check types
 
 bench: $(STAMP) ## run the side-by-side benchmarks (BENCH_ARGS=…)
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+bench-page: $(STAMP) ## measure the page in Chromium: first chart, table of 10 000 runs, bytes
+	@$(BIN)/python bench/server/page.py $(BENCH_ARGS)
 
 bench-server: $(STAMP) ## measure the server: start, memory, ingestion, charts, tables, files
 	@$(BIN)/python bench/server/run.py $(BENCH_ARGS)
