@@ -116,10 +116,14 @@ class LocalServer:
     def environment(self) -> dict[str, str]:
         """Environment variables for a process that reports to this server.
 
-        The SDK reports from a thread then: the process that it forks for that now and then never ends.
+        The SDK reports from a thread then: the process that it forks for that now and then never ends. What an
+        SDK in this process has left in its own environment would make the other take itself for a child of it.
         """
+        ours = {
+            name: value for name, value in os.environ.items() if not name.startswith(("CLEARML_", "TRAINS_"))
+        }
         steady = {"CLEARML__SDK__DEVELOPMENT__REPORT_USE_SUBPROCESS": "false"}
-        return {**os.environ, **steady, **variables(self.url, read_client(self.settings.folder))}
+        return {**ours, **steady, **variables(self.url, read_client(self.settings.folder))}
 
     def request(
         self,
