@@ -182,7 +182,7 @@ def test_stopping_leaves_a_checkpoint(
     step = read_checkpoint(run / "checkpoints" / "latest").state.step
     assert step > 0 and summarize(run).status == "stopped"
     assert f"checkpoint-{step:08}" in [each["name"] for each in task_of(server, task_id)["models"]["output"]]
-    assert "a checkpoint is saved" in server.console(task_id)
+    assert "stopping: saving a checkpoint" in server.console(task_id)
 
 
 def test_the_agent_fetches_the_data_that_it_does_not_have(

@@ -21,6 +21,9 @@ from stepwise_track.backends.clearml.files import Package
 from stepwise_track.backends.protocol import Delivery, RunContext
 from stepwise_track.journal import read_journal
 
+INHERITED = ("CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID", "CLEARML_TASK_ID", "TRAINS_TASK_ID")
+"""What an SDK in the training's own process leaves to its children: with them ours would take itself for one."""
+
 SESSION = "clearml-offline.zip"
 """The session, in the run folder."""
 
@@ -35,6 +38,8 @@ def write_session(run: RunContext, status: str) -> Path:
     """Write the session of a run that is over, and return its path."""
     # The process that the SDK forks for its reports now and then never ends; a thread does as well here.
     os.environ["CLEARML__SDK__DEVELOPMENT__REPORT_USE_SUBPROCESS"] = "false"
+    for name in INHERITED:
+        os.environ.pop(name, None)
     Task.set_offline(True)
     task: Any = Task.init(
         project_name=run.started.project_name,
