@@ -127,7 +127,7 @@ class Agent:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -277,5 +277,8 @@ def test_a_pipeline_runs_its_steps_on_the_agent(server: LocalServer, agent: Agen
 
 
 def test_the_agent_says_good_bye(server: LocalServer, tmp_path: Path, agent: Agent) -> None:
+    [before] = server.api("workers.get_all")["workers"]
     agent.stop()
-    assert server.api("workers.get_all")["workers"] == []
+    # Its last report may come after its farewell, and then registers the worker anew.
+    after = server.api("workers.get_all")["workers"]
+    assert all(each["register_time"] > before["register_time"] for each in after)
