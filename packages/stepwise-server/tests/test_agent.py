@@ -277,7 +277,7 @@ def test_a_pipeline_runs_its_steps_on_the_agent(server: LocalServer, agent: Agen
 
 
 def test_the_agent_says_good_bye(server: LocalServer, tmp_path: Path, agent: Agent) -> None:
-    [before] = server.api("workers.get_all")["workers"]
+    [before] = wait_for("its registration", lambda: server.api("workers.get_all")["workers"], agent.log)
     agent.stop()
     # Its last report may come after its farewell, and then registers the worker anew.
     after = server.api("workers.get_all")["workers"]
